@@ -1,0 +1,354 @@
+"""Every baseline on given folds: one table of out-of-fold predictions, and who refused why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genellm_dagster.baselines.classical import Training, classifiers
+from genellm_dagster.baselines.options import BaselineOptions, SingleGeneOptions
+from genellm_dagster.baselines.signatures import (
+    Refused,
+    Signature,
+    load_signatures,
+    score_signature,
+)
+from genellm_dagster.baselines.single_gene import auroc_by_gene, choose_gene
+from genellm_dagster.baselines.squash import Squash, class_weights, fit_squash
+from genellm_dagster.errors import EvaluationError
+
+PREDICTION_COLUMNS = [
+    "gsm", "cohort", "stratum", "subject", "case", "fold", "model", "score", "uncertainty",
+]  # fmt: skip
+SINGLE_GENE = "best_single_gene"
+
+FloatArray = NDArray[np.float64]
+
+
+class FoldLike(Protocol):
+    """What a baseline needs to know of a fold: its name and the gsm of its two sides."""
+
+    @property
+    def name(self) -> str:
+        """Name of the fold."""
+        ...
+
+    @property
+    def train(self) -> tuple[str, ...]:
+        """Samples to learn from."""
+        ...
+
+    @property
+    def test(self) -> tuple[str, ...]:
+        """Samples to predict."""
+        ...
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """What the baselines gave.
+
+    Attributes:
+        predictions: gsm, cohort, stratum, subject, case, fold, model, score (0..1), uncertainty
+            (binary entropy of the score in bits, 0..1).
+        refusals: Model to the sentence that says why it gave no score in this stratum.
+        details: Model to fold to what was learned there (chosen gene, C, slope).
+        about: Model to what is known of it (title, question, source, developed_on).
+    """
+
+    predictions: pd.DataFrame
+    refusals: dict[str, str]
+    details: dict[str, dict[str, dict[str, Any]]]
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a fold, aligned."""
+
+    rows: pd.DataFrame
+    profiles: pd.DataFrame
+    expression: pd.DataFrame
+
+    @property
+    def case(self) -> NDArray[np.int_]:
+        return self.rows["case"].to_numpy(dtype=np.int_)
+
+
+@dataclass(frozen=True)
+class _Split:
+    name: str
+    train: _Side
+    test: _Side
+
+
+_Outcome = tuple[FloatArray, dict[str, Any]]
+
+
+def baseline_predictions(
+    profiles: pd.DataFrame,
+    expression: pd.DataFrame,
+    samples: pd.DataFrame,
+    folds: Sequence[FoldLike],
+    options: BaselineOptions,
+    seed: int,
+    progress: Callable[[str], None] | None = None,
+) -> BaselineResult:
+    """Predict the test side of every fold with every baseline.
+
+    Args:
+        profiles: Samples x vocabulary genes (index gsm), what the models see; NaN absent.
+        expression: Samples x genes, log2 (index gsm), what signatures are defined on; NaN absent.
+        samples: The samples of the stratum: gsm, cohort, subject, case, stratum.
+        folds: Folds that no person crosses.
+        options: Settings of the baselines.
+        seed: Seed of inner folds and trees.
+        progress: Called with a short sentence as each model is done.
+
+    Returns:
+        Predictions, refusals and details. A model that cannot score every sample is refused for
+        the whole stratum.
+
+    Raises:
+        EvaluationError: When a table lacks samples or a training side lacks a class.
+    """
+    say = progress or (lambda sentence: None)
+    splits = _splits(profiles, expression, samples, folds)
+    tables: list[pd.DataFrame] = []
+    refusals: dict[str, str] = {}
+    details: dict[str, dict[str, dict[str, Any]]] = {}
+    about: dict[str, dict[str, Any]] = {}
+
+    def add(model: str, outcome: dict[str, _Outcome] | Refused) -> None:
+        if isinstance(outcome, Refused):
+            refusals[model] = outcome.reason
+            say(f"{model}: refused")
+            return
+        tables.extend(_table(model, split, outcome[split.name][0]) for split in splits)
+        details[model] = {name: found for name, (_, found) in outcome.items()}
+        say(f"{model}: done")
+
+    for signature in _wanted_signatures(options):
+        about[signature.name] = _about(signature)
+        add(signature.name, _run_signature(signature, expression, samples, splits, options))
+    if options.single_gene is not None:
+        about[SINGLE_GENE] = {"title": "Best single gene, chosen on the training folds"}
+        add(SINGLE_GENE, _run_single_gene(options.single_gene, splits, options))
+    for model, fit in classifiers(options).items():
+        about[model] = {"title": model.replace("_", " ").capitalize()}
+        outcome: dict[str, _Outcome] = {}
+        for split in splits:
+            fitted = fit(_training(split.train), options, seed)
+            score = fitted.predict(split.test.profiles.to_numpy(dtype=np.float64))
+            outcome[split.name] = (score, fitted.details)
+        add(model, outcome)
+    predictions = (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame({name: [] for name in PREDICTION_COLUMNS})
+    )
+    return BaselineResult(predictions, refusals, details, about)
+
+
+def _wanted_signatures(options: BaselineOptions) -> list[Signature]:
+    known = load_signatures(options.signatures_folder)
+    if options.signatures is None:
+        return list(known.values())
+    for name in options.signatures:
+        if name not in known:
+            raise EvaluationError(
+                f"There is no signature {name!r}; those known are {', '.join(known)}."
+            )
+    return [known[name] for name in options.signatures]
+
+
+def _about(signature: Signature) -> dict[str, Any]:
+    return {
+        "title": signature.title,
+        "question": signature.question,
+        "source": signature.source,
+        "address": signature.address,
+        "direction": signature.direction,
+        "developed_on": [*signature.developed_on],
+        "developed_on_unverified": [*signature.developed_on_unverified],
+        "notes": signature.notes,
+    }
+
+
+def _run_signature(
+    signature: Signature,
+    expression: pd.DataFrame,
+    samples: pd.DataFrame,
+    splits: list[_Split],
+    options: BaselineOptions,
+) -> dict[str, _Outcome] | Refused:
+    rows = samples.set_index("gsm")
+    raw = score_signature(
+        signature,
+        expression.loc[rows.index],
+        rows["cohort"],
+        missing_genes_allowed=options.missing_genes_allowed,
+    )
+    if isinstance(raw, Refused):
+        return raw
+    outcome: dict[str, _Outcome] = {}
+    for split in splits:
+        train = raw.loc[split.train.rows["gsm"]].to_numpy(dtype=np.float64)
+        test = raw.loc[split.test.rows["gsm"]].to_numpy(dtype=np.float64)
+        sign = {"high": 1.0, "low": -1.0}.get(signature.direction) or _trained_sign(split, train)
+        squash = _squash(sign * train, split.train.case, options)
+        found = {
+            "direction": "high" if sign > 0 else "low",
+            "direction_from": "training fold" if signature.direction == "training" else "source",
+            **_squash_details(squash),
+        }
+        outcome[split.name] = (squash.apply(sign * test), found)
+    return outcome
+
+
+def _trained_sign(split: _Split, score: FloatArray) -> float:
+    cohorts = split.train.rows["cohort"].to_numpy(object)
+    chosen = choose_gene(pd.DataFrame({"score": score}), split.train.case, cohorts)
+    return -1.0 if chosen is not None and chosen.direction == "down" else 1.0
+
+
+def _run_single_gene(
+    settings: SingleGeneOptions, splits: list[_Split], options: BaselineOptions
+) -> dict[str, _Outcome] | Refused:
+    outcome: dict[str, _Outcome] = {}
+    for split in splits:
+        train = getattr(split.train, "profiles" if settings.values == "profiles" else "expression")
+        test = getattr(split.test, "profiles" if settings.values == "profiles" else "expression")
+        # Which genes the test side measured uses no label; a gene absent there could not be read.
+        enough = train.notna().mean() >= settings.min_measured_share
+        candidates = train.columns[enough.to_numpy() & test.notna().all().to_numpy()]
+        case = split.train.case
+        chosen = (
+            choose_gene(train[candidates], case, split.train.rows["cohort"].to_numpy(object))
+            if len(candidates)
+            else None
+        )
+        if chosen is None:
+            return Refused(
+                f"No gene is measured in every test sample of fold {split.name} and in "
+                f"{settings.min_measured_share:.0%} of its training samples."
+            )
+        sign = 1.0 if chosen.direction == "up" else -1.0
+        values = sign * train[chosen.gene].to_numpy(dtype=np.float64)
+        known = np.isfinite(values)
+        if not 0 < case[known].sum() < known.sum():
+            return Refused(f"{chosen.gene} is measured in one class only in fold {split.name}.")
+        squash = _squash(values[known], case[known], options)
+        found = {
+            "gene": chosen.gene,
+            "direction": chosen.direction,
+            "training_auroc_within_cohorts": chosen.auroc,
+            "training_auroc_pooled": float(auroc_by_gene(values[:, None], case)[0]),
+            "cohorts_used": chosen.cohorts_used,
+            "candidates": len(candidates),
+            **_squash_details(squash),
+        }
+        score = squash.apply(sign * test[chosen.gene].to_numpy(dtype=np.float64))
+        outcome[split.name] = (score, found)
+    return outcome
+
+
+def _squash(score: FloatArray, case: NDArray[np.int_], options: BaselineOptions) -> Squash:
+    weights = class_weights(case, balanced=options.class_weight == "balanced")
+    return fit_squash(score, case, weights, options.squash_penalty)
+
+
+def _squash_details(squash: Squash) -> dict[str, Any]:
+    found: dict[str, Any] = {"slope_per_sd": squash.slope, "intercept": squash.intercept}
+    if squash.slope_held:
+        found["note"] = (
+            "the given direction did not hold on the training fold; the slope was held just above "
+            "zero, so the order is the published one and the scores lie near one value"
+        )
+    return found
+
+
+def _training(side: _Side) -> Training:
+    return Training(
+        values=side.profiles.to_numpy(dtype=np.float64),
+        case=side.case,
+        cohorts=side.rows["cohort"].to_numpy(object),
+        persons=(side.rows["cohort"].astype(str) + "|" + side.rows["subject"].astype(str)).to_numpy(
+            object
+        ),
+    )
+
+
+def _table(model: str, split: _Split, score: FloatArray) -> pd.DataFrame:
+    if not np.isfinite(score).all():
+        raise EvaluationError(
+            f"{model} gave a score that is no number in fold {split.name}; look at that cohort's "
+            "expression table."
+        )
+    rows = split.test.rows
+    clipped = np.clip(score, 0.0, 1.0)
+    return pd.DataFrame(
+        {
+            **{name: rows[name].to_numpy() for name in ("gsm", "cohort", "stratum", "subject")},
+            "case": split.test.case,
+            "fold": split.name,
+            "model": model,
+            "score": clipped,
+            "uncertainty": binary_entropy(clipped),
+        }
+    )[PREDICTION_COLUMNS]
+
+
+def binary_entropy(score: FloatArray) -> FloatArray:
+    """Entropy in bits of a probability: 0 when sure, 1 at one half."""
+    inside = np.clip(score, 1e-12, 1 - 1e-12)
+    entropy = -(inside * np.log2(inside) + (1 - inside) * np.log2(1 - inside))
+    return np.where((score <= 0) | (score >= 1), 0.0, entropy)
+
+
+def _splits(
+    profiles: pd.DataFrame,
+    expression: pd.DataFrame,
+    samples: pd.DataFrame,
+    folds: Sequence[FoldLike],
+) -> list[_Split]:
+    rows = samples.set_index("gsm", drop=False)
+    if not rows.index.is_unique:
+        double = rows.index[rows.index.duplicated()][0]
+        raise EvaluationError(
+            f"Sample {double} stands twice in the stratum; keep one of its cohorts."
+        )
+    for name, table in (("profiles", profiles), ("expression", expression)):
+        lacking = rows.index.difference(table.index)
+        if len(lacking):
+            raise EvaluationError(
+                f"The {name} lack {len(lacking)} samples of the stratum, {lacking[0]} for one; "
+                "materialize them again."
+            )
+        if not table.index.is_unique:
+            raise EvaluationError(f"The {name} hold a sample twice; materialize them again.")
+
+    def side(fold: FoldLike, gsm: tuple[str, ...]) -> _Side:
+        lacking = pd.Index(gsm).difference(rows.index)
+        if len(lacking):
+            raise EvaluationError(
+                f"Fold {fold.name} names {lacking[0]}, which is no sample of the stratum; "
+                "make the folds again."
+            )
+        wanted = list(gsm)
+        return _Side(rows.loc[wanted], profiles.loc[wanted], expression.loc[wanted])
+
+    splits = [_Split(fold.name, side(fold, fold.train), side(fold, fold.test)) for fold in folds]
+    for split in splits:
+        cases = int(split.train.case.sum())
+        if not 0 < cases < len(split.train.rows):
+            raise EvaluationError(
+                f"The training side of fold {split.name} holds {cases} cases among "
+                f"{len(split.train.rows)} samples; both classes are needed."
+            )
+    return splits

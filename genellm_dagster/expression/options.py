@@ -1,0 +1,260 @@
+"""Settings of the expression tables; thresholds are theirs, functions hold none."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# The X inactivation centre's transcripts, and genes of the male-specific region of chromosome Y
+# (HGNC's locations) that show in whole blood.
+SEX_GENES = (
+    "XIST", "TSIX", "RPS4Y1", "RPS4Y2", "DDX3Y", "EIF1AY", "KDM5D", "UTY", "USP9Y", "ZFY", "TMSB4Y",
+    "NLGN4Y", "PRKY", "TXLNGY", "BCORP1", "TTTY10", "TTTY14", "TTTY15", "ANOS2P", "LINC00278",
+)  # fmt: skip
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MappingOptions(_Options):
+    """How ids become approved symbols."""
+
+    multi_gene: Literal["one_protein_coding", "drop", "first", "all"] = Field(
+        default="one_protein_coding",
+        description="What becomes of a probe that names several genes (A///B): kept when exactly "
+        "one of them is protein-coding, as the others are then mostly hosted RNAs; dropped; given "
+        "to the first one; given to each of them.",
+    )
+    unknown_symbols: Literal["drop", "keep"] = Field(
+        default="drop",
+        description="Names that HGNC does not know: dropped and counted, or kept as they stand. "
+        "Ambiguous names are never kept.",
+    )
+    min_mapped_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of ids that must reach a symbol; below it the cohort's id_type or its "
+        "platform is taken to be wrong and the table is refused.",
+    )
+
+
+class ScaleOptions(_Options):
+    """Bounds of GEO2R's rule and of the recognition of centred values."""
+
+    log_max_q99: float = Field(
+        default=100,
+        gt=0,
+        description="Values whose 99th percentile is above this are not log2 (GEO2R).",
+    )
+    log_max_range: float = Field(
+        default=50,
+        gt=0,
+        description="Values with a positive first quartile and a range above this are not log2 "
+        "(GEO2R).",
+    )
+    centred_min_negative_share: float = Field(
+        default=0.2, ge=0, le=1, description="Centred values have at least this share below zero."
+    )
+    centred_max_row_median: float = Field(
+        default=0.5,
+        gt=0,
+        description="Rows are centred when their absolute median is, for the typical row, at most "
+        "this multiple of the row's own interquartile range.",
+    )
+    linear_floor_quantile: float = Field(
+        default=0.01,
+        ge=0,
+        le=0.5,
+        description="Linear values below this quantile of the positive values of the same sample, "
+        "zeros and negative values included, are raised to it before the logarithm.",
+    )
+
+
+class QcOptions(_Options):
+    """When a sample or a gene leaves the table."""
+
+    max_sample_missing: float = Field(
+        default=0.3, ge=0, le=1, description="Largest share of missing genes of a kept sample."
+    )
+    max_gene_missing: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Largest share of samples in which a kept gene is missing.",
+    )
+    outlier_deviations: float = Field(
+        default=5,
+        gt=0,
+        description="Robust deviations (MAD x 1.4826) from the cohort's median beyond which a "
+        "sample is an outlier of a measure.",
+    )
+    min_median_shift: float = Field(
+        default=0.5,
+        ge=0,
+        description="Smallest shift of a sample's median, in log2 units, that can make it an "
+        "intensity outlier: after quantile normalisation the MAD is nearly zero.",
+    )
+    max_correlation: float = Field(
+        default=0.9,
+        ge=-1,
+        le=1,
+        description="A sample whose median rank correlation with the others is above this is no "
+        "correlation outlier, however alike the others are.",
+    )
+    pca_components: int = Field(
+        default=5, ge=1, description="Components of the robust PCA distance."
+    )
+    outlier_votes: int = Field(
+        default=2,
+        ge=1,
+        le=3,
+        description="How many of the measures intensity, correlation and PCA distance must agree "
+        "before a sample is left out; fewer are recorded only.",
+    )
+    min_genes_for_outliers: int = Field(
+        default=500,
+        ge=1,
+        description="On smaller tables outliers are recorded, not left out: a panel of disease "
+        "genes shows the disease, not the quality of an array.",
+    )
+    min_samples_for_outliers: int = Field(
+        default=8, ge=3, description="Fewer samples give no background to be an outlier of."
+    )
+    drop_constant_genes: bool = Field(
+        default=False,
+        description="Leave out genes with one value in all samples. Off: a gene at the floor in "
+        "everyone is measured, and absent would say something else.",
+    )
+
+
+class NormalisationOptions(_Options):
+    """How a sample's values become a profile."""
+
+    method: Literal["rank_normal", "within_sample_z", "quantile"] = Field(
+        default="rank_normal",
+        description="Ranks within the sample to normal scores, or z within the sample: both score "
+        "one patient alone. Quantile normalisation uses the other samples of the cohort and is "
+        "transductive.",
+    )
+
+
+class VocabularyOptions(_Options):
+    """Which genes the model reads; chosen without labels."""
+
+    max_genes: int = Field(
+        default=256,
+        ge=1,
+        description="Genes of a stratum's vocabulary; each is one position of the model.",
+    )
+    min_cohort_share: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Share of the stratum's cohorts that must measure a gene.",
+    )
+    low_expression_share: float = Field(
+        default=0.3,
+        ge=0,
+        lt=1,
+        description="Share of the genes, lowest in mean rank over the cohorts, passed over before "
+        "the liveliest are chosen: at the floor a rank is noise. Never so many that fewer than "
+        "max_genes are left, so that panels lose nothing.",
+    )
+    exclude: tuple[str, ...] = Field(
+        default=SEX_GENES,
+        description="Genes never chosen. By default those that tell men from women: they vary "
+        "most of all, and sex is seldom balanced between cases and controls.",
+    )
+
+
+class OverlapOptions(_Options):
+    """When two samples are one array, measured on expression."""
+
+    min_common_genes: int = Field(
+        default=200,
+        ge=2,
+        description="Fewer common genes cannot tell one array from two alike patients: no "
+        "identity is called.",
+    )
+    max_genes: int = Field(
+        default=2000,
+        ge=2,
+        description="The most variable common genes that are compared, for speed.",
+    )
+    min_similarity: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Correlation from which two samples may be one array, of within-sample normal "
+        "scores less each gene's mean and the main directions of either cohort. On real blood "
+        "series strangers stay mostly below 0.45 and renormalised arrays above 0.5.",
+    )
+    certain_similarity: float = Field(
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Correlation, before main directions are taken out, from which two samples are "
+        "one array whatever the background; strangers of one series reach 0.9.",
+    )
+    low_expression_share: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="Share of the common genes, lowest in level, that is not compared, unless "
+        "fewer than max_genes would be left: what is at the floor does not survive another "
+        "normalisation.",
+    )
+    background_components: int = Field(
+        default=5,
+        ge=0,
+        description="Main directions of each cohort (disease, cell counts, batch) taken out before "
+        "samples are compared; at most one for ten samples.",
+    )
+    min_deviations: float = Field(
+        default=4,
+        ge=0,
+        description="Robust deviations by which the pair must stand above what either sample has "
+        "with the other cohort.",
+    )
+    min_background: int = Field(
+        default=8, ge=2, description="Samples a cohort needs before it gives such a background."
+    )
+    block: int = Field(
+        default=2048, ge=1, description="Samples compared at once; bounds the memory."
+    )
+
+
+class ExpressionOptions(_Options):
+    """Every setting of the room."""
+
+    mapping: MappingOptions = Field(default=MappingOptions(), description="Ids to symbols.")
+    scale: ScaleOptions = Field(default=ScaleOptions(), description="Log scale.")
+    collapse: Literal["median", "mean", "highest_mean", "highest_variance"] = Field(
+        default="median",
+        description="How several probes become one gene: by a value of each sample alone (median, "
+        "mean), or by the probe that the whole cohort chooses (highest mean or variance, "
+        "transductive).",
+    )
+    qc: QcOptions = Field(default=QcOptions(), description="Quality control.")
+    normalisation: NormalisationOptions = Field(
+        default=NormalisationOptions(), description="Values to profiles."
+    )
+    vocabulary: VocabularyOptions = Field(
+        default=VocabularyOptions(), description="Genes of a stratum."
+    )
+    overlap: OverlapOptions = Field(
+        default=OverlapOptions(), description="One person or array in two cohorts."
+    )
+
+    @property
+    def transductive(self) -> list[str]:
+        """The steps, as set, whose result for a sample depends on other samples of its cohort."""
+        steps = []
+        if self.collapse in ("highest_mean", "highest_variance"):
+            steps.append(f"collapse by {self.collapse.replace('_', ' ')}")
+        if self.normalisation.method == "quantile":
+            steps.append("quantile normalisation")
+        return steps

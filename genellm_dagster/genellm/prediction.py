@@ -1,0 +1,97 @@
+"""Scores of samples from a trained adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from genellm_dagster.errors import ModelError
+from genellm_dagster.genellm.adapter import AdapterCard, Member, adapted
+from genellm_dagster.genellm.backbone import Backbone
+from genellm_dagster.genellm.options import AdapterOptions
+from genellm_dagster.genellm.readout import ReadOut, represent
+from genellm_dagster.genellm.states import StateSet
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an ensemble says of samples.
+
+    Attributes:
+        score: Mean over the members of the probability of being a case, at equal prevalence.
+        uncertainty: Standard deviation of that probability over the members.
+        logits: Members x samples.
+        representation: Standardised representation of each sample, mean over the members; samples x
+            hidden.
+    """
+
+    score: np.ndarray
+    uncertainty: np.ndarray
+    logits: np.ndarray
+    representation: np.ndarray
+
+
+def predict(
+    model: LlamaForCausalLM,
+    states: StateSet,
+    rows: np.ndarray,
+    members: Sequence[Member],
+    head_layers: int,
+    options: AdapterOptions,
+) -> Prediction:
+    """Score samples.
+
+    Args:
+        model: The frozen backbone.
+        states: Prefix states.
+        rows: The samples to score.
+        members: The trained ensemble.
+        head_layers: Upper layers that the head runs.
+        options: Of the adapter.
+
+    Returns:
+        Scores, their spread, and representations, in the order of ``rows``.
+    """
+    from peft import set_peft_model_state_dict
+
+    at = torch.as_tensor(rows)
+    logits, representations = [], []
+    for member in members:
+        with adapted(model, head_layers, options) as wrapped, torch.inference_mode():
+            set_peft_model_state_dict(wrapped, member.lora)
+            readout = ReadOut(wrapped.base_model.model.model, head_layers)
+            parts = [represent(readout, states, part).cpu() for part in at.split(_BATCH)]
+        features = torch.cat(parts) / member.scale
+        logits.append((features @ member.weight + member.bias).double().numpy())
+        representations.append(features.numpy())
+    stacked = np.stack(logits)
+    probability = 1.0 / (1.0 + np.exp(-stacked))
+    return Prediction(
+        score=probability.mean(axis=0),
+        uncertainty=probability.std(axis=0),
+        logits=stacked,
+        representation=np.mean(representations, axis=0),
+    )
+
+
+def require_fitting(card: AdapterCard, backbone: Backbone) -> None:
+    """Refuse to use an adapter on another backbone than its own.
+
+    Raises:
+        ModelError: When the hashes differ.
+    """
+    if card.backbone_sha256 != backbone.sha256:
+        raise ModelError(
+            f"The adapter was trained on the backbone {card.backbone} with weights "
+            f"{card.backbone_sha256[:12]}, not on {backbone.name} with {backbone.sha256[:12]}; use "
+            "its own backbone, or train again."
+        )

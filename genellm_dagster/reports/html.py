@@ -1,0 +1,222 @@
+"""The study report as one HTML file that needs nothing else, neither script nor font nor picture.
+
+Everything that comes from a file (titles, labels, genes, reasons) is escaped by Jinja2; the only
+text let through is this package's own style and script, and the SVG of ``figures/``, which escapes
+what it draws. A content security policy in the page stops any script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from genellm_dagster.errors import GeneLLMError
+from genellm_dagster.files import write_text
+from genellm_dagster.reports import cautions, wording
+from genellm_dagster.reports.content import ReportContent
+from genellm_dagster.reports.figures.canvas import Figure
+from genellm_dagster.reports.figures.curves import calibration_figure, roc_figure, scores_figure
+from genellm_dagster.reports.figures.forest import cohort_figure, forest_figure
+from genellm_dagster.reports.figures.genes import genes_figure
+from genellm_dagster.reports.figures.maps import map_figure
+from genellm_dagster.reports.names import LANGUAGE_MODEL, age_words, model_name, stratum_name
+from genellm_dagster.reports.numbers import (
+    bounds_of,
+    count,
+    decimal,
+    number_of,
+    percent,
+    small_percent,
+)
+from genellm_dagster.reports.options import ReportOptions
+from genellm_dagster.reports.tables import results, samples, strata
+from genellm_dagster.reports.tables.cells import facts
+
+_TEMPLATES = "genellm_dagster.reports"
+# Said in a sentence or a list of their own, so not again in the table of facts.
+_MODEL_SAID = ("transductive",)
+
+
+def render_report(content: ReportContent, options: ReportOptions | None = None) -> str:
+    """Render the report of a study.
+
+    The same content gives the same bytes: nothing is read from the clock or the machine.
+
+    Args:
+        content: What to show.
+        options: How much of it; the defaults when left out.
+
+    Returns:
+        A whole HTML document.
+
+    Raises:
+        GeneLLMError: When no stratum was measured, so that there is nothing to report.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    options = options or ReportOptions()
+    if not content.strata:
+        raise GeneLLMError(
+            f"Study {content.study.name} has no evaluation report for any stratum; materialize "
+            "evaluation_report first."
+        )
+    folder = files(_TEMPLATES) / "templates"
+
+    def own(name: str) -> str:
+        return (folder / name).read_text(encoding="utf-8")
+
+    script = own("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(own),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Figures escape their own text; style and script are this package's files.
+    environment.filters["drawn"] = Markup
+    return environment.get_template("report.html").render(
+        **_view(content, options),
+        style=Markup(own("report.css")),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        script_hash=f"sha256-{digest}",
+    )
+
+
+def write_report(content: ReportContent, path: Path, options: ReportOptions | None = None) -> None:
+    """Render the report and write it, whole or not at all.
+
+    Args:
+        content: What to show.
+        path: The HTML file.
+        options: How much to show.
+    """
+    write_text(path, render_report(content, options))
+
+
+def _view(content: ReportContent, options: ReportOptions) -> dict[str, Any]:
+    """Give the template all that it shows."""
+    sentences = wording.summary(content, options)
+    return {
+        "study": content.study,
+        "generated_at": content.generated_at,
+        "simulated": content.simulated,
+        "sentences": sentences,
+        "parts": [_part(content, stratum, options) for stratum in content.strata],
+        "tables": {
+            "labels": samples.labels(content),
+            "samples": samples.samples(content),
+            "left_out": samples.left_out(content),
+            "quality": samples.quality(content),
+            "sources": samples.cohort_sources(content),
+            "refusals": results.refusals(content),
+            "strata": strata.by_stratum(content),
+            "overlap": strata.overlap(content),
+            "transfer": strata.transfer(content),
+            "model": facts("model", "The model, as trained", _model_facts(content.model)),
+            "software": facts("software", "What this report was made with", content.software),
+        },
+        "figures": _figures(content, options),
+        "overlap": wording.genes_shared(content, options),
+        "note": content.age_comparison.get("note"),
+        "trained": _trained(content.model),
+        "transductive": list(content.model.get("transductive") or []),
+        "limits": cautions.limits(content),
+    }
+
+
+def _figures(content: ReportContent, options: ReportOptions) -> dict[str, Figure | None]:
+    simulated = content.simulated
+    reports = {stratum: content.reports[stratum] for stratum in content.strata}
+    signatures = {
+        stratum: content.signatures[stratum]
+        for stratum in content.strata
+        if stratum in content.signatures and len(content.signatures[stratum])
+    }
+    scored = {
+        stratum: content.predictions[stratum]
+        for stratum in content.strata
+        if (content.predictions[stratum]["model"] == LANGUAGE_MODEL).any()
+    }
+    return {
+        "forest": forest_figure(reports, simulated=simulated),
+        "cohorts": cohort_figure(reports, simulated=simulated),
+        "genes": genes_figure(signatures, options, simulated=simulated) if signatures else None,
+        "scores": scores_figure(scored, reports, simulated=simulated) if scored else None,
+    }
+
+
+def _part(content: ReportContent, stratum: str, options: ReportOptions) -> dict[str, Any]:
+    """Give the template all that it shows of one stratum."""
+    report, predictions = content.reports[stratum], content.predictions[stratum]
+    simulated = content.simulated
+    embedding = content.embeddings.get(stratum)
+    own = predictions[predictions["model"] == LANGUAGE_MODEL]
+    scores = dict(zip(own["gsm"].astype(str), own["score"].astype(float), strict=True))
+    value = report["models"].get(LANGUAGE_MODEL, {}).get("auroc")
+    bounds = bounds_of(value)
+    rival = report["models"].get(wording.LOGISTIC, {}).get("auroc")
+    known = content.study.strata.get(stratum)
+    return {
+        "id": re.sub(r"[^A-Za-z0-9-]+", "-", stratum),
+        "name": stratum_name(stratum),
+        "ages": age_words(known) if known else "",
+        "headline": decimal(value),
+        "headline_interval": f"{decimal(bounds[0])} to {decimal(bounds[1])}" if bounds else "",
+        "rival": ""
+        if number_of(rival) is None
+        else f"{model_name(wording.LOGISTIC)} on the same folds: {decimal(rival)}",
+        "n": count(report["n"]),
+        "cases": count(report["cases"]),
+        "prevalence": percent(report["prevalence"]),
+        "folds": cautions.folds(report),
+        "precision": cautions.precision_note(content, stratum),
+        "calibration": cautions.calibration(content, stratum, options),
+        "controls": cautions.controls(content, stratum, options),
+        "performance": results.performance(content, stratum),
+        "notes": results.notes(report),
+        "cohorts": results.cohorts(content, stratum),
+        "genes": results.genes(content, stratum, options),
+        "roc": roc_figure(stratum, predictions, report, simulated=simulated),
+        "calibration_figure": calibration_figure(
+            stratum, predictions, report, options, simulated=simulated
+        ),
+        "map": None
+        if embedding is None or embedding.empty
+        else map_figure(stratum, embedding, options, simulated=simulated, scores=scores),
+    }
+
+
+def _trained(model: Mapping[str, Any]) -> str:
+    """Say how little is trained."""
+    if number_of(model.get("trainable")) is None or number_of(model.get("total")) is None:
+        return ""
+    share = model.get("share")
+    if number_of(share) is None:
+        share = float(model["trainable"]) / float(model["total"])
+    return (
+        f"{count(model['trainable'])} of {count(model['total'])} parameters are trained "
+        f"({small_percent(share)})."
+    )
+
+
+def _model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
+    heads = {
+        "trainable": "trainable parameters",
+        "total": "all parameters",
+        "share": "share trained",
+        "hash": "SHA-256 of the weights",
+        "licence": "licence of the backbone",
+        "head_layers": "layers with an adapter",
+    }
+    facts = {heads.get(key, key): part for key, part in model.items() if key not in _MODEL_SAID}
+    if "share trained" in facts:
+        facts["share trained"] = small_percent(facts["share trained"])
+    return facts

@@ -1,0 +1,216 @@
+"""A cohort: one series as curated for use, and the rules that read its samples."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+from genellm_dagster.studies.patterns import check_pattern
+
+SAMPLE_FIELDS = ("gsm", "title", "source_name", "organism", "platform", "description")
+"""What every sample has beside its characteristics, as named in the samples table."""
+CHARACTERISTICS = "characteristics: "
+
+_SERIES = re.compile(r"GSE\d{1,9}")
+_PLATFORM = re.compile(r"GPL\d{1,9}")
+_COHORT = re.compile(r"GSE\d{1,9}(-GPL\d{1,9})?")
+
+
+def check_cohort_name(name: str) -> str:
+    """Return ``name`` when it names a cohort: ``GSE123``, or ``GSE123-GPL4``.
+
+    Raises:
+        ValueError: When it does not.
+    """
+    if not _COHORT.fullmatch(name):
+        raise ValueError(f"{name!r} names no series; write it like GSE65682 or GSE65682-GPL13667")
+    return name
+
+
+def normalise_field(field: str) -> str:
+    """Bring the name of a field to the form of the samples table's columns.
+
+    Characteristics are matched without regard to case and to the width of blanks; the other fields
+    are taken as they are.
+    """
+    prefix, colon, key = field.partition(":")
+    if colon and prefix.strip().lower() == CHARACTERISTICS.strip(": "):
+        return CHARACTERISTICS + " ".join(key.lower().split())
+    return field.strip()
+
+
+def _check_field(field: str) -> str:
+    normalised = normalise_field(field)
+    is_characteristic = normalised.startswith(CHARACTERISTICS) and normalised != CHARACTERISTICS
+    if normalised in SAMPLE_FIELDS or is_characteristic:
+        return field
+    raise ValueError(
+        f"{field!r} is no field of a sample; use {', '.join(SAMPLE_FIELDS)} or 'characteristics: "
+        f"KEY'"
+    )
+
+
+def _check_series(accession: str) -> str:
+    if not _SERIES.fullmatch(accession):
+        raise ValueError(f"{accession!r} is no accession of a series; write it like GSE65682")
+    return accession
+
+
+def _check_platform(accession: str) -> str:
+    if not _PLATFORM.fullmatch(accession):
+        raise ValueError(f"{accession!r} is no accession of a platform; write it like GPL570")
+    return accession
+
+
+SampleField = Annotated[str, AfterValidator(_check_field)]
+Pattern = Annotated[str, AfterValidator(check_pattern)]
+SeriesAccession = Annotated[str, AfterValidator(_check_series)]
+PlatformAccession = Annotated[str, AfterValidator(_check_platform)]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    field: SampleField = Field(description="Column of the samples table that the rule reads.")
+
+
+class LabelRule(_Rule):
+    """Gives ``value`` as label to the samples whose field matches ``pattern``."""
+
+    pattern: Pattern = Field(description="Regular expression searched in the field's value.")
+    value: Label = Field(description="The label that a matching sample gets.")
+
+
+class SubjectRule(_Rule):
+    """Says which person a sample comes from; without it each sample is a person of its own."""
+
+    pattern: Pattern | None = Field(
+        default=None,
+        description="Regular expression: its first group (or the match) is the person's id; the "
+        "whole value when left out.",
+    )
+
+
+class TimepointRule(_Rule):
+    """Says when a sample was taken."""
+
+    baseline: Pattern | None = Field(
+        default=None,
+        description="Regular expression that the first time point matches; when left out the "
+        "earliest by its number and unit is taken.",
+    )
+
+
+class AgeRule(_Rule):
+    """Says how old the person was."""
+
+    unit: Literal["years", "months", "weeks", "days"] = Field(
+        default="years", description="Unit of numbers that carry none themselves."
+    )
+
+
+class SexRule(_Rule):
+    """Says where the sex of the person stands."""
+
+
+class SampleRules(BaseModel):
+    """The rules that read one sample of a cohort."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: tuple[LabelRule, ...] = Field(
+        default=(),
+        description="In order: the first that matches wins. Empty only for a cohort without "
+        "labels, which can be predicted but not learned from.",
+    )
+    age: AgeRule | None = Field(default=None, description="Age; none: no sample has one.")
+    sex: SexRule | None = Field(default=None, description="Sex; none: no sample has one.")
+    subject: SubjectRule | None = Field(default=None, description="Person; none: one a sample.")
+    timepoint: TimepointRule | None = Field(default=None, description="Time point of a sample.")
+
+
+class Cohort(BaseModel):
+    """One series as curated for use: how its ids, labels, ages and people are read.
+
+    Examples:
+        >>> Cohort(accession="GSE1", platform="GPL570", sample={"label": []}).id_type
+        'probe'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accession: SeriesAccession = Field(description="The series, like GSE65682.")
+    platform: PlatformAccession = Field(description="The platform, like GPL13667.")
+    title: str = Field(default="", description="The cohort in words, for the report.")
+    id_type: Literal["probe", "symbol", "entrez", "ensembl"] = Field(
+        default="probe", description="What the ids of the expression values are."
+    )
+    scale: Literal["log2", "linear", "counts"] | None = Field(
+        default=None, description="Scale of the values; none: found out from their quantiles."
+    )
+    default_stratum: str | None = Field(
+        default=None,
+        description="Stratum of the samples whose age is not recorded, and of no other.",
+    )
+    overlaps: tuple[SeriesAccession, ...] = Field(
+        default=(), description="Series known to share people with this one."
+    )
+    baseline_only: bool = Field(
+        default=False, description="Keep out later time points and repeats of a person."
+    )
+    expected_labels: dict[Label, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Samples a label must have, within 5 %; ingestion stops otherwise.",
+    )
+    verified: bool = Field(
+        default=False, description="Whether the rules were held against GEO's own file."
+    )
+    sample: SampleRules = Field(description="The rules that read a sample.")
+    sources: tuple[str, ...] = Field(
+        default=(), description="What the rules rest on, with addresses."
+    )
+
+    _origin: str = PrivateAttr(default="")
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _one_source_is_a_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _rules_fit_together(self) -> Cohort:
+        given = {rule.value for rule in self.sample.label}
+        unknown = sorted(set(self.expected_labels) - given)
+        if unknown:
+            raise ValueError(
+                f"expected_labels names {unknown[0]!r}, which no label rule gives; "
+                "mend the name or add the rule"
+            )
+        if self.baseline_only and self.sample.timepoint is None and self.sample.subject is None:
+            raise ValueError(
+                "baseline_only needs to know what comes later; add sample.timepoint or "
+                "sample.subject"
+            )
+        return self
+
+    @property
+    def origin(self) -> str:
+        """Where the description stands, in words for a sentence."""
+        return self._origin or f"the description of {self.accession}"
+
+    def with_origin(self, origin: str) -> Cohort:
+        """Return the same cohort that knows which file it was read from."""
+        copy = self.model_copy()
+        copy._origin = origin
+        return copy

@@ -1,0 +1,1 @@
+"""The tests of genellm_dagster: one folder a room, files named by behaviour."""

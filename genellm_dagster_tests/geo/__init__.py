@@ -1,0 +1,1 @@
+"""Tests of the GEO room, against files and a server on localhost."""
