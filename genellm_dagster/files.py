@@ -1,7 +1,7 @@
 """Files written whole or not at all.
 
-Everything that the project writes goes through here: to a temporary name in the same folder, synced,
-then renamed, so that a reader (or a rerun after a kill) never meets half of a file.
+Everything that the project writes goes through here: to a temporary name in the same folder,
+synced, then renamed, so that a reader (or a rerun after a kill) never meets half of a file.
 """
 
 from __future__ import annotations
@@ -101,10 +101,14 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing; materialize the asset that writes it.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StoreError(f"{path} is no readable JSON ({error}); delete it and run again.") from error
+        raise StoreError(
+            f"{path} is no readable JSON ({error}); delete it and run again."
+        ) from error
 
 
-def write_parquet(path: Path, frame: pd.DataFrame, metadata: Mapping[str, str] | None = None) -> None:
+def write_parquet(
+    path: Path, frame: pd.DataFrame, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a table as Parquet with page checksums, whole or not at all.
 
     Args:

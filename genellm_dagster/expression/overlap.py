@@ -183,9 +183,9 @@ def comparable(
 def _by_expression(
     tables: dict[str, pd.DataFrame], options: OverlapOptions
 ) -> tuple[_Pairs, set[frozenset[str]]]:
-    """Pairs that are one array, and the pairs of cohorts that could be compared."""
+    """Pairs that are one array, and the pairs of cohorts large enough to find them all."""
     pairs: _Pairs = []
-    compared: set[frozenset[str]] = set()
+    resolved: set[frozenset[str]] = set()
     certain = options.model_copy(
         update={"min_similarity": options.certain_similarity, "min_deviations": 0.0}
     )
@@ -194,7 +194,8 @@ def _by_expression(
         genes = _common_genes(left, right)
         if len(genes) < options.min_common_genes or min(left.shape[1], right.shape[1]) < 2:
             continue
-        compared.add(frozenset((a, b)))
+        if min(left.shape[1], right.shape[1]) >= options.min_samples_to_resolve:
+            resolved.add(frozenset((a, b)))
         genes = _telling_genes(left, right, genes, options)
         residuals_a = _residuals(left, genes)
         residuals_b = residuals_a if a == b else _residuals(right, genes)
@@ -207,7 +208,7 @@ def _by_expression(
             gsm_a, gsm_b = str(left.columns[i]), str(right.columns[j])
             if gsm_a != gsm_b:
                 pairs.append((gsm_a, a, gsm_b, b, "expression", value))
-    return pairs, compared
+    return pairs, resolved
 
 
 def find_overlaps(
@@ -220,8 +221,8 @@ def find_overlaps(
 
     Four kinds of evidence: one accession in two cohorts; one subject token within a series, or in
     two series declared to share people; near-identical expression; and a declaration. Two cohorts
-    that are declared to share people, but have too few common genes to see who, are paired as a
-    whole ("declared"): which person is shared is then unknown, and caution costs only samples.
+    that are declared to share people, but have too few common genes or samples to see who, are
+    paired as a whole ("declared"): caution costs only samples.
     Samples that the sheets do not use take no part.
 
     Args:
@@ -249,10 +250,10 @@ def find_overlaps(
         for other in others
         if series_of(cohort) != series_of(other)
     }
-    expression, compared = _by_expression(used_tables, options)
+    expression, resolved = _by_expression(used_tables, options)
     pairs = _same_gsm(sheets) + _same_subject(sheets, sharing) + expression
     for a, b in itertools.combinations(sheets, 2):
-        if frozenset((series_of(a), series_of(b))) in sharing and frozenset((a, b)) not in compared:
+        if frozenset((series_of(a), series_of(b))) in sharing and frozenset((a, b)) not in resolved:
             pairs.extend(
                 (gsm_a, a, gsm_b, b, "declared", np.nan)
                 for gsm_a in sheets[a]["gsm"].astype(str)

@@ -24,8 +24,9 @@ def build_profiles(
 ) -> pd.DataFrame:
     """Normalise the vocabulary's genes of each sample.
 
-    Only the vocabulary's genes that the sample has take part, so that a sample is scored the same
-    alone and among others (but for quantile normalisation, which is transductive).
+    Each sample is looked at alone, so that it is scored the same alone and among others (but for
+    quantile normalisation, which is transductive). Which of its genes take part is the option
+    ``scope``.
 
     Args:
         table: genes x samples, log2.
@@ -53,5 +54,9 @@ def build_profiles(
             f"Sample {without[0]} has no value for any of the vocabulary's {len(genes)} genes; "
             "leave its cohort out, or lower the share of missing genes that QC allows."
         )
-    profiles = _METHODS[options.method](present).T.reindex(columns=genes)
+    if options.scope == "table":
+        normalised = _METHODS[options.method](table).reindex(present.index)
+    else:
+        normalised = _METHODS[options.method](present)
+    profiles = normalised.T.reindex(columns=genes)
     return profiles.astype(np.float32).rename_axis(index="gsm", columns=None)

@@ -6,6 +6,7 @@ PEFT's own format beside the score head in safetensors; ``adapter.json`` says wh
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +137,10 @@ def adapted(
         bias="none",
     )
     try:
-        wrapped = get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # PEFT asks transformers by an old name of a property; nothing a user could do about.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            wrapped = get_peft_model(model, config)
     except ValueError as error:
         raise ModelError(
             f"LoRA cannot be put on {', '.join(options.targets)} of this backbone ({error}); "
@@ -164,7 +168,7 @@ def save_adapter(adapter: Adapter, model: LlamaForCausalLM, folder: Path) -> Non
             place = temporary / f"member-{number}"
             with adapted(model, adapter.card.head_layers, adapter.card.options) as wrapped:
                 set_peft_model_state_dict(wrapped, member.lora)
-                wrapped.save_pretrained(place, safe_serialization=True)
+                wrapped.save_pretrained(str(place), safe_serialization=True)
             head = {"weight": member.weight, "bias": member.bias, "scale": member.scale}
             save_file({key: value.contiguous() for key, value in head.items()}, place / _HEAD)
         files = sorted(file for file in temporary.rglob("*.safetensors"))

@@ -135,7 +135,9 @@ def load_model(backbone: Backbone, device: str = "cpu", dtype: str = "float32") 
             "materialize the asset backbone again."
         ) from error
     model.requires_grad_(False)
-    return model.to(device).eval()
+    # nn.Module's own method: transformers wraps it in one whose type mypy cannot follow.
+    torch.nn.Module.to(model, device)
+    return model.eval()
 
 
 def load_text_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
@@ -269,13 +271,14 @@ def _tiny() -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2}
+    unknown, begin, end = "<unk>", "<s>", "</s>"
+    vocabulary = {unknown: 0, begin: 1, end: 2}
     vocabulary |= {character: number for number, character in enumerate(alphabet, start=3)}
-    text = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    text = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=unknown))
     text.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     text.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=text, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+        tokenizer_object=text, bos_token=begin, eos_token=end, unk_token=unknown
     )
     config = LlamaConfig(
         vocab_size=len(vocabulary),

@@ -40,7 +40,7 @@ class GeneEmbedding:
     ) -> None:
         import torch
 
-        weight = model.get_input_embeddings().weight.detach()
+        weight = model.model.embed_tokens.weight.detach()
 
         def word(text: str) -> torch.Tensor:
             ids = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]

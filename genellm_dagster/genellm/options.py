@@ -45,8 +45,8 @@ class AdapterOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: int = Field(default=4, ge=1, description="Rank of the LoRA matrices.")
-    alpha: float = Field(
-        default=8.0, gt=0, description="LoRA's alpha; updates are scaled by alpha / rank."
+    alpha: int = Field(
+        default=8, gt=0, description="LoRA's alpha; updates are scaled by alpha / rank."
     )
     targets: tuple[str, ...] = Field(
         default=("q_proj", "v_proj"),
@@ -67,18 +67,44 @@ class TrainingOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=30, ge=1, description="Passes over the training samples.")
+    epochs: int = Field(
+        default=10,
+        ge=0,
+        description="Passes over the training samples in which LoRA is trained; 0 trains the score "
+        "head alone. On the real adult panels 0, 10 and 30 gave the same AUROC within 0.005.",
+    )
     batch_size: int = Field(default=64, ge=1, description="Samples in one step.")
     head_learning_rate: float = Field(
-        default=0.02, gt=0, description="Step size of the score head."
+        default=1e-3,
+        gt=0,
+        description="Step size of the score head while LoRA is trained; small, because the head "
+        "starts at its optimum and is solved again at the end.",
     )
     adapter_learning_rate: float = Field(
-        default=1e-3, gt=0, description="Step size of the LoRA matrices."
+        default=1e-3,
+        gt=0,
+        description="Step size of the LoRA matrices. Ten times more lowered the training loss and, "
+        "leaving one cohort out, the discrimination too (TB, 30 epochs: 0.938 to 0.918).",
     )
     head_penalty: float = Field(
-        default=0.01,
+        default=3.0,
         ge=0,
-        description="L2 penalty on the score head's weights, which act on standardised features.",
+        description="L2 penalty on the score head's weights, which act on standardised features. "
+        "Leaving one cohort out, mean AUROC in a cohort / pooled / Brier at 0.1, 1, 3, 10: TB "
+        "0.873/0.703/0.43, 0.938/0.742/0.28, 0.937/0.736/0.27, 0.937/0.726/0.25; sepsis "
+        "0.898/0.867/0.12, 0.889/0.862/0.13, 0.886/0.869/0.13, 0.885/0.880/0.13.",
+    )
+    intercept_penalty: float = Field(
+        default=0.0,
+        ge=0,
+        description="L2 penalty on how far a training cohort's intercept lies from the common one. "
+        "With 0.01 and more the head seeks directions in which its training cohorts happen to "
+        "agree: pooled AUROC of TB fell from 0.74 to 0.66, that of sepsis rose by 0.01.",
+    )
+    reweigh: bool = Field(
+        default=True,
+        description="Give each member of the ensemble random sample weights (Bayesian bootstrap), "
+        "so that its spread shows what the training samples leave open.",
     )
     warmup_share: float = Field(
         default=0.1, ge=0, lt=1, description="Share of the steps that warm up."
@@ -91,6 +117,12 @@ class TrainingOptions(BaseModel):
         "spread is the uncertainty.",
     )
     seed: int = Field(default=20, ge=0, description="Seed of everything random in training.")
+    kept_megabytes: int = Field(
+        default=1024,
+        ge=0,
+        description="Memory that the frozen keys and values of the last layer may take, so that no "
+        "step computes them again. Where they would take more, steps are slower and the same.",
+    )
 
 
 class GeneLLMOptions(BaseModel):
@@ -102,3 +134,9 @@ class GeneLLMOptions(BaseModel):
     prefix: PrefixOptions = Field(default_factory=PrefixOptions, description="The frozen prefix.")
     adapter: AdapterOptions = Field(default_factory=AdapterOptions, description="The adapter.")
     training: TrainingOptions = Field(default_factory=TrainingOptions, description="Training.")
+    min_gene_coverage: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the model's genes that a new cohort must have to be scored.",
+    )

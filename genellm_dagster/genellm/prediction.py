@@ -12,6 +12,7 @@ import torch
 from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.adapter import AdapterCard, Member, adapted
 from genellm_dagster.genellm.backbone import Backbone
+from genellm_dagster.genellm.kept_inputs import KeptInputs
 from genellm_dagster.genellm.options import AdapterOptions
 from genellm_dagster.genellm.readout import ReadOut, represent
 from genellm_dagster.genellm.states import StateSet
@@ -47,6 +48,7 @@ def predict(
     members: Sequence[Member],
     head_layers: int,
     options: AdapterOptions,
+    kept: KeptInputs | None = None,
 ) -> Prediction:
     """Score samples.
 
@@ -57,6 +59,7 @@ def predict(
         members: The trained ensemble.
         head_layers: Upper layers that the head runs.
         options: Of the adapter.
+        kept: The frozen side of the last layer, when the caller has it.
 
     Returns:
         Scores, their spread, and representations, in the order of ``rows``.
@@ -68,8 +71,8 @@ def predict(
     for member in members:
         with adapted(model, head_layers, options) as wrapped, torch.inference_mode():
             set_peft_model_state_dict(wrapped, member.lora)
-            readout = ReadOut(wrapped.base_model.model.model, head_layers)
-            parts = [represent(readout, states, part).cpu() for part in at.split(_BATCH)]
+            readout = ReadOut.of(wrapped, head_layers)
+            parts = [represent(readout, states, part, kept).cpu() for part in at.split(_BATCH)]
         features = torch.cat(parts) / member.scale
         logits.append((features @ member.weight + member.bias).double().numpy())
         representations.append(features.numpy())

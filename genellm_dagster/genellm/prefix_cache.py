@@ -1,9 +1,9 @@
 """Prefix states on disk, found by their content.
 
 An address names all that determines a state apart from the profile (weights, depth, tokenizer,
-vocabulary); a key names the profile. Nothing else invalidates an entry, and folds, seeds, strata and
-adapters share them. States lie in shards: one array file that is memory-mapped and one index file. A
-shard is complete once its index is there, and two writers at once write two shards.
+vocabulary); a key names the profile. Nothing else invalidates an entry, and folds, seeds, strata
+and adapters share them. States lie in shards: one array file that is memory-mapped and one index
+file. A shard is complete once its index is there, and two writers at once write two shards.
 """
 
 from __future__ import annotations

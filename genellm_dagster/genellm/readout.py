@@ -8,16 +8,19 @@ no value moved).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from genellm_dagster.genellm.kept_inputs import KeptInputs, represent_kept
 from genellm_dagster.genellm.states import StateSet
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import LlamaModel
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
 
 
 class ReadOut(nn.Module):
@@ -28,13 +31,21 @@ class ReadOut(nn.Module):
         head_layers: How many upper layers to run.
     """
 
+    last: LlamaDecoderLayer
+    norm: LlamaRMSNorm
+
     def __init__(self, decoder: LlamaModel, head_layers: int) -> None:
         super().__init__()
         layers = list(decoder.layers)
         self.full = nn.ModuleList(layers[len(layers) - head_layers : -1])
-        self.last = layers[-1]
+        self.last = cast("LlamaDecoderLayer", layers[-1])
         self.norm = decoder.norm
         self.rotary = decoder.rotary_emb
+
+    @classmethod
+    def of(cls, wrapped: PeftModel, head_layers: int) -> ReadOut:
+        """Return the read-out of a backbone that PEFT has wrapped."""
+        return cls(cast("LlamaModel", wrapped.get_base_model().model), head_layers)
 
     def forward(
         self,
@@ -60,11 +71,17 @@ class ReadOut(nn.Module):
             mask = _causal_mask(present, hidden.dtype)
             for layer in self.full:
                 hidden = layer(hidden, attention_mask=mask, position_embeddings=(cos, sin))
-        weight = present.to(hidden.dtype).unsqueeze(-1)
-        pooled = (hidden * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True)
+        pooled = self.pool(hidden, present)
         pooled = pooled + self._attend(pooled, hidden, (cos, sin), present, readout_position)
         pooled = pooled + self.last.mlp(self.last.post_attention_layernorm(pooled))
-        return self.norm(pooled).squeeze(1).float()
+        read: torch.Tensor = self.norm(pooled).squeeze(1).float()
+        return read
+
+    @staticmethod
+    def pool(hidden: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Return the mean state of the tokens that are there, samples x 1 x hidden."""
+        weight = present.to(hidden.dtype).unsqueeze(-1)
+        return (hidden * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True)
 
     def _attend(
         self,
@@ -96,20 +113,26 @@ class ReadOut(nn.Module):
             scale=attention.scaling,
             enable_gqa=True,
         )
-        return attention.o_proj(attended.transpose(1, 2).reshape(samples, 1, -1))
+        out: torch.Tensor = attention.o_proj(attended.transpose(1, 2).reshape(samples, 1, -1))
+        return out
 
 
-def represent(readout: ReadOut, states: StateSet, rows: torch.Tensor) -> torch.Tensor:
+def represent(
+    readout: ReadOut, states: StateSet, rows: torch.Tensor, kept: KeptInputs | None = None
+) -> torch.Tensor:
     """Return the representations of some samples: read-out less that of the reference.
 
     Args:
         readout: The head layers.
         states: Prefix states.
         rows: Which samples.
+        kept: The frozen side of the last layer, when it was computed before.
 
     Returns:
         Representations, rows x hidden, float32.
     """
+    if kept is not None:
+        return represent_kept(readout, states, rows, kept)
     device = readout.norm.weight.device
     used, which = torch.unique(states.reference_of[rows], return_inverse=True)
     reference = states.reference[used].to(device)

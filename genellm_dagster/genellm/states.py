@@ -164,7 +164,7 @@ class PrefixStates:
         keys = [profile_key(reference_of(profile)) for profile in profiles]
         distinct = list(dict.fromkeys(keys))
         number = {key: index for index, key in enumerate(distinct)}
-        holder = {key: profile for key, profile in zip(keys, profiles, strict=True)}
+        holder = dict(zip(keys, profiles, strict=True))
         hidden = deltas[0].shape[1]
         delta = np.zeros((len(profiles), longest, hidden), dtype=np.float16)
         for row, state in enumerate(deltas):

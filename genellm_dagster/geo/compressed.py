@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -215,12 +216,20 @@ def _with_unix_ends(text: bytes) -> bytes:
     return text.replace(b"\r\n", b"\n") if b"\r" in text else text
 
 
-def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """Yield ``items`` while the next one is already being made in a second thread."""
-    iterator = iter(items)
-    nothing = object()
+@contextmanager
+def prefetch(items: Iterable[T]) -> Iterator[Iterator[T]]:
+    """Give ``items`` so that the next one is already being made in a second thread.
+
+    The thread ends with the block. It must not be left to the garbage collector, which may join it
+    in the middle of the start of another thread and wait for ever.
+    """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="geo-read") as pool:
+        yield _ahead(iter(items), pool)
+
+
+def _ahead(iterator: Iterator[T], pool: ThreadPoolExecutor) -> Iterator[T]:
+    nothing = object()
+    coming = pool.submit(next, iterator, nothing)
+    while (item := coming.result()) is not nothing:
         coming = pool.submit(next, iterator, nothing)
-        while (item := coming.result()) is not nothing:
-            coming = pool.submit(next, iterator, nothing)
-            yield item  # type: ignore[misc]
+        yield item  # type: ignore[misc]

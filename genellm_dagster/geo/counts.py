@@ -34,16 +34,16 @@ def read_rnaseq_counts(
             holds a negative or non-numeric value.
     """
     where = str(path)
-    blocks = prefetch(read_blocks(path, max_decompressed_bytes))
-    line, _, rest = next(blocks).partition(b"\n")
-    first, *columns = [unquote(cell) for cell in line.decode("utf-8", "replace").split("\t")]
-    if first != ID_COLUMN or not columns:
-        raise GeoError(
-            f"{where} is no count table of NCBI (its first column is {first[:60]!r}, not "
-            f"{ID_COLUMN}); fetch it again."
-        )
-    refuse_duplicates(columns, f"{where}: the first line")
-    ids, values = read_numbers(chain([rest] if rest else [], blocks), columns, where)
+    with prefetch(read_blocks(path, max_decompressed_bytes)) as blocks:
+        line, _, rest = next(blocks, b"").partition(b"\n")
+        first, *columns = [unquote(cell) for cell in line.decode("utf-8", "replace").split("\t")]
+        if first != ID_COLUMN or not columns:
+            raise GeoError(
+                f"{where} is no count table of NCBI (its first column is {first[:60]!r}, not "
+                f"{ID_COLUMN}); fetch it again."
+            )
+        refuse_duplicates(columns, f"{where}: the first line")
+        ids, values = read_numbers(chain([rest] if rest else [], blocks), columns, where)
     if not ids:
         raise GeoError(f"{where} holds no gene; fetch it again.")
     if (values < 0).any():

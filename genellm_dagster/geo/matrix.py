@@ -84,13 +84,14 @@ def read_series_matrix(
             twice, when its columns are not its samples, or a value is no number.
     """
     where = str(path)
-    header, table = _split(prefetch(read_blocks(path, max_decompressed_bytes)), where)
-    series, samples = parse_header(header, where)
-    columns, rows = _table_columns(table, where)
-    gsms = list(samples["gsm"])
-    if columns is not None:
-        _check_columns(columns, gsms, where)
-    ids, values = read_numbers(rows, columns or gsms, where, end_mark=TABLE_END)
+    with prefetch(read_blocks(path, max_decompressed_bytes)) as blocks:
+        header, table = _split(blocks, where)
+        series, samples = parse_header(header, where)
+        columns, rows = _table_columns(table, where)
+        gsms = list(samples["gsm"])
+        if columns is not None:
+            _check_columns(columns, gsms, where)
+        ids, values = read_numbers(rows, columns or gsms, where, end_mark=TABLE_END)
     if not ids:
         return SeriesMatrix(series, samples, None)
     frame = pd.DataFrame(

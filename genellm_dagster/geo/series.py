@@ -92,6 +92,34 @@ def fetch_series(client: GeoClient, cohort: Cohort, destination: Path) -> Manife
     return manifest
 
 
+def fetch_headers(client: GeoClient, accession: str, destination: Path) -> dict[str, pd.DataFrame]:
+    """Fetch every series matrix of a series and read what it says of its samples.
+
+    Args:
+        client: Where to fetch from.
+        accession: The series.
+        destination: Folder for the files, made when missing.
+
+    Returns:
+        Name of the file to its samples, one row each.
+
+    Raises:
+        GeoError: When there is no such series or a file is broken.
+    """
+    folder = addresses.matrix_folder(accession)
+    names = [name for name in client.list_folder(folder) if name.endswith("_series_matrix.txt.gz")]
+    if not names:
+        raise MissingFileError(
+            f"{client.root}/{folder} holds no series matrix; check the accession and the GEO root."
+        )
+    headers = {}
+    for name in sorted(names):
+        client.fetch(f"{folder}/{name}", destination / name)
+        header = read_series_header(destination / name, client.options.max_decompressed_bytes)
+        headers[name] = header.samples
+    return headers
+
+
 def read_series(
     folder: Path, manifest: Manifest, max_decompressed_bytes: int = MAX_DECOMPRESSED_BYTES
 ) -> SeriesData:
@@ -140,6 +168,30 @@ def read_series(
         platform=manifest.platform,
         without_values=tuple(samples.loc[here & ~samples["gsm"].isin(values.columns), "gsm"]),
     )
+
+
+def read_samples(
+    folder: Path, manifest: Manifest, max_decompressed_bytes: int = MAX_DECOMPRESSED_BYTES
+) -> pd.DataFrame:
+    """Read what the series says of its samples on the manifest's platform, without their values.
+
+    Args:
+        folder: Where :func:`fetch_series` put the files.
+        manifest: What it returned.
+        max_decompressed_bytes: The largest content of one file.
+
+    Returns:
+        One row a sample, with or without values; see :mod:`genellm_dagster.geo.header`.
+
+    Raises:
+        GeoError: When the matrix is missing, not the one that was fetched, or broken.
+    """
+    record = manifest.of_role("matrix")
+    if record is None:
+        raise GeoError(f"the manifest of {folder} names no matrix file; fetch the series again.")
+    samples = read_series_header(_verified(folder, record), max_decompressed_bytes).samples
+    here = samples["platform"].isna() | (samples["platform"] == manifest.platform)
+    return samples[here].reset_index(drop=True)
 
 
 def read_manifest(folder: Path) -> Manifest:

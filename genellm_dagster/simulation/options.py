@@ -160,6 +160,9 @@ class SimulationOptions(BaseModel):
     genes: int = Field(
         default=2000, ge=GENES_AT_LEAST, le=15000, description="Genes measured in all."
     )
+    seed: int = Field(
+        default=0, ge=0, description="Seed of everything random, unless the call names one."
+    )
     sample_share: float = Field(
         default=1.0,
         gt=0,

@@ -131,8 +131,10 @@ def _write_labels(
     wrong = random.random(len(first)) < mislabelled
     swap = {"case": "control", "control": "case", "outside": "outside"}
     written = [swap[k] if w else k for k, w in zip(first["kind"], wrong, strict=True)]
-    shock = first["activity"] > np.quantile(
-        first.loc[first["kind"] == "case", "activity"], _SHOCK_QUANTILE
+    of_cases = first.loc[first["kind"] == "case", "activity"]
+    # A series of controls alone has nobody in shock.
+    shock = first["activity"] > (
+        np.quantile(of_cases, _SHOCK_QUANTILE) if len(of_cases) else np.inf
     )
     labels: dict[str, Any] = {}
     for subject, kind, ill, known in zip(

@@ -44,7 +44,7 @@ class SimulatedStudy:
 
 
 def simulate_study(
-    destination: Path, options: SimulationOptions | None = None, seed: int = 0
+    destination: Path, options: SimulationOptions | None = None, seed: int | None = None
 ) -> SimulatedStudy:
     """Simulate a study and write it: ``<name>.yaml``, ``truth.json`` and ``geo/``.
 
@@ -54,13 +54,15 @@ def simulate_study(
         destination: A folder that does not exist, is empty, or holds an earlier simulation, which
             is replaced.
         options: How large, hard and untidy; the standard demo when None.
-        seed: Seed of everything random.
+        seed: Seed of everything random; the options' when None.
 
     Raises:
         StoreError: When the folder holds something else.
         ExpressionError: When there are fewer genes than the options ask for.
     """
     options = options or SimulationOptions()
+    seed = options.seed if seed is None else seed
+    options = options.model_copy(update={"seed": seed})
     if destination.exists() and not _may_replace(destination):
         raise StoreError(
             f"{destination} holds something other than a simulated study; name an empty or a new "

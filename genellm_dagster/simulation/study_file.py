@@ -74,6 +74,7 @@ def study_yaml(options: SimulationOptions, cohorts: list[SimulatedCohort]) -> st
         "title": "SIMULATED sepsis against healthy controls in whole blood",
         "search": 'sepsis[All Fields] AND "whole blood"[All Fields]',
         "simulated": True,
+        "geo_root": "geo",
         "case": list(CASE_LABELS),
         "control": [CONTROL_LABEL],
         "strata": strata,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -70,6 +70,48 @@ class StrataPlan:
                 f"the strata with data are {known}."
             )
         return self._frames[stratum].copy()
+
+
+def after_quality_control(
+    plan: StrataPlan, study: Study, stratum: str, kept: Mapping[str, Collection[str]]
+) -> tuple[pd.DataFrame, list[LeftOut]]:
+    """Return the samples of a stratum that quality control kept.
+
+    Args:
+        plan: The cells of the study.
+        study: The study.
+        stratum: One of the plan's.
+        kept: Cohort to the samples that quality control kept.
+
+    Returns:
+        The samples as :meth:`StrataPlan.samples` gives them, and the cohorts that lost one class.
+
+    Raises:
+        StudyError: When quality control has not run for a cohort, or left one class only.
+    """
+    samples = plan.samples(stratum)
+    missing = [cohort for cohort in plan.cells[stratum] if cohort not in kept]
+    if missing:
+        raise StudyError(
+            f"Quality control of {', '.join(missing)} in the stratum {stratum!r} has not run; "
+            "materialize qc_expression for it."
+        )
+    parts, left_out = [], []
+    for cohort, rows in samples.groupby("cohort", sort=False):
+        rows = rows[rows["gsm"].isin(list(kept[str(cohort)]))]
+        if rows["case"].nunique() < 2 and not study.allow_single_class:
+            cases = int(rows["case"].sum())
+            reason = "quality control left only one class of it in this stratum"
+            left_out.append(LeftOut(str(cohort), stratum, len(rows), cases, reason))
+        else:
+            parts.append(rows)
+    together = pd.concat(parts, ignore_index=True) if parts else samples.iloc[:0]
+    if together["case"].nunique() < 2:
+        raise StudyError(
+            f"Quality control left no cases or no controls in the stratum {stratum!r}; look at the "
+            "QC summaries of its cohorts, or loosen the QC settings."
+        )
+    return together, left_out
 
 
 def samples_by_stratum(sheets: Mapping[str, pd.DataFrame], study: Study) -> StrataPlan:

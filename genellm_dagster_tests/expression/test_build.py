@@ -100,7 +100,7 @@ def test_collapse_counts_what_it_drops_and_keeps_gaps():
     genes = np.array(["TP53", "TP53", "A1BG", "CXCL8"], dtype=object)
     table, counts = collapse(values, genes, "highest_mean")
     assert table.index.tolist() == ["CXCL8", "TP53"]
-    assert table.loc["TP53"].tolist() == [5.0, 7.0] or counts["not_chosen"] == 1
+    assert table.loc["TP53"].tolist() == [5.0, 7.0]
     assert np.isnan(table.at["CXCL8", "GSM2"])
     assert counts == {
         "method": "highest_mean", "probes": 4, "without_values": 1, "merged": 0, "not_chosen": 1,

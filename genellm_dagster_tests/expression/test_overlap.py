@@ -109,6 +109,13 @@ def test_declared_transcriptomes_are_paired_by_expression_alone():
     assert len(found) == len(truth)
 
 
+def test_small_declared_transcriptomes_are_paired_whole_since_twins_can_be_missed():
+    tables, _ = planted()
+    small = {name: table.iloc[:, :20] for name, table in tables.items()}
+    found = find_overlaps(small, sheets_of(small), {"GSE1": ["GSE2"]})
+    assert (found["reason"] == "declared").sum() == 20 * 20
+
+
 def test_samples_out_of_use_take_no_part():
     tables, truth = planted()
     sheets = sheets_of(tables)

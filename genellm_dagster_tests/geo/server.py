@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections import defaultdict, deque
@@ -145,12 +146,20 @@ def _page(answer: tuple[int, bytes]) -> tuple[int, dict[str, str], bytes]:
     return status, {}, body
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay silent when a client hangs up, as it does on files that it refuses."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def fake_geo(root: Path) -> Iterator[FakeGeo]:
     """Serve ``root`` as GEO on localhost."""
     geo = FakeGeo("", root)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(geo))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _handler(geo))
     geo.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import string
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,6 +169,7 @@ REFUSED = {
     "infinite": (matrix_text(rows=[("X", "1", "inf", "3")]), "'X' of sample GSM2"),
     "overflow": (matrix_text(rows=[("X", "1e99", "2", "3")]), "GSM1 .* too large or infinite"),
     "table end missing": (matrix_text(end=False), "series_matrix_table_end is missing after 2 "),
+    "nothing at all": ("", "begin is missing"),
     "table missing": (matrix_text().split("!series_matrix_table_begin")[0], "begin is missing"),
     "nothing in table": (
         matrix_text().split('"ID_REF"')[0],
@@ -186,6 +188,8 @@ def test_a_malformed_file_is_refused_with_its_name(
         read_series_matrix(path)
     assert NAME in str(refusal.value)
     assert "\n" not in str(refusal.value)
+    # The traceback is still held here: the reading thread must have ended nevertheless.
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("geo-read")]
 
 
 def test_compressed_files_that_are_broken_are_refused(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_counts_and_their_genes_are_read(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         (COUNTS.replace("GeneID", "Gene"), "no count table"),
+        ("", "no count table"),
         ("GeneID\tGSM1\n", "holds no gene"),
         (COUNTS.replace("GSM3", "GSM1"), "GSM1 more than once"),
         (COUNTS.replace("64102", "7105"), "gene 7105 more than once"),

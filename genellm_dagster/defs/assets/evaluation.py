@@ -1,0 +1,271 @@
+"""Group evaluation: what the numbers say, in each stratum, between strata, and in one report."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from genellm_dagster.defs import shown
+from genellm_dagster.defs.partitions import StudyPartitions
+from genellm_dagster.defs.progress import reporter
+from genellm_dagster.defs.resources import StoreResource, TrackingResource
+from genellm_dagster.settings import Settings
+from genellm_dagster.workflows.stratum import stratum_samples
+
+GROUP = "evaluation"
+
+
+def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
+    """Build the assets of the group."""
+    study = parts.study
+
+    @dg.asset(
+        key=parts.key("evaluation_report"),
+        group_name=GROUP,
+        partitions_def=parts.stratum,
+        ins={
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.cells_of_stratum("qc_expression"),
+            "sample_overlap": parts.same("sample_overlap"),
+            "cross_validation": parts.same("cross_validation"),
+            "baseline_predictions": parts.same("baseline_predictions"),
+        },
+        kinds={"json"},
+        io_manager_key="json",
+        description="Every model's numbers on the same out-of-fold samples, each with interval, n "
+        "and prevalence.",
+    )
+    def evaluation_report(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        sample_overlap: pd.DataFrame,
+        cross_validation: pd.DataFrame,
+        baseline_predictions: pd.DataFrame,
+    ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.evaluation.comparison import compare_models
+        from genellm_dagster.evaluation.folds import make_folds
+        from genellm_dagster.evaluation.report import evaluate
+
+        stratum = context.partition_key
+        data = stratum_samples(study, stratum, sheets, tables)
+        folds = make_folds(data.samples, sample_overlap, settings.evaluation)
+        predictions = pd.concat([cross_validation, baseline_predictions], ignore_index=True)
+        report = evaluate(study.name, stratum, predictions, folds, settings.evaluation)
+        table = compare_models([report])
+        auroc = table.set_index("model")["auroc"]
+        return dg.MaterializeResult(
+            value=report,
+            metadata={
+                "n": report["n"],
+                "cases": report["cases"],
+                "prevalence": report["prevalence"],
+                "models": shown.markdown(
+                    table[["model", "auroc", "auroc_low", "auroc_high", "brier", "p_holm"]], rows=40
+                ),
+                "auroc": shown.bars(auroc, "AUROC"),
+            },
+        )
+
+    @dg.asset(
+        key=parts.key("gene_attributions"),
+        group_name=GROUP,
+        partitions_def=parts.stratum,
+        ins={
+            "backbone": parts.same("backbone"),
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.cells_of_stratum("qc_expression"),
+            "gene_vocabulary": parts.same("gene_vocabulary"),
+            "tokens": parts.cells_of_stratum("token_dataset"),
+            "adapter": parts.same("adapter"),
+        },
+        kinds={"pytorch", "shap", "parquet"},
+        io_manager_key="parquet",
+        description="SHAP values of the adapter's logit by sample and gene; the signature with its "
+        "stability lies beside it.",
+    )
+    def gene_attributions(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        store: StoreResource,
+        backbone: dict,
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        gene_vocabulary: pd.DataFrame,
+        tokens: dict[tuple[str, str], pd.DataFrame],
+        adapter: dict,
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        from genellm_dagster.files import write_parquet
+        from genellm_dagster.workflows.explanation import explain_stratum
+        from genellm_dagster.workflows.sessions import pretrained_session
+
+        stratum = context.partition_key
+        data = stratum_samples(study, stratum, sheets, tables)
+        values, signature, error = explain_stratum(
+            pretrained_session(settings, store.of_study, backbone, gene_vocabulary),
+            store.place("adapter", stratum),
+            data.samples,
+            tokens,
+            settings,
+            reporter(context, f"attributions of {stratum}"),
+        )
+        write_parquet(store.place("gene_attributions", f"{stratum}.signature.parquet"), signature)
+        top = signature.head(settings.evaluation.top_genes).set_index("gene")["mean_abs"]
+        return dg.MaterializeResult(
+            value=values,
+            metadata={
+                "explained_samples": len(values),
+                "median_completeness_error": error,
+                "signature": shown.markdown(signature, rows=settings.evaluation.top_genes),
+                "top_genes": shown.bars(top, "mean |SHAP value| of the logit"),
+            },
+        )
+
+    @dg.asset(
+        key=parts.key("age_comparison"),
+        group_name=GROUP,
+        ins={
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.every("qc_expression"),
+            "cross_validation": parts.every("cross_validation"),
+            "gene_vocabulary": parts.every("gene_vocabulary"),
+            "gene_attributions": parts.every("gene_attributions"),
+        },
+        kinds={"json"},
+        io_manager_key="json",
+        description="Does the disease look the same in each stratum: discrimination at equal size, "
+        "uncertainty, separability, signatures.",
+    )
+    def age_comparison(
+        settings: dg.ResourceParam[Settings],
+        store: StoreResource,
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        cross_validation: dict[str, pd.DataFrame],
+        gene_vocabulary: dict[str, pd.DataFrame],
+        gene_attributions: dict[str, pd.DataFrame],
+    ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.evaluation.heterogeneity import compare_strata
+        from genellm_dagster.expression.profiles import build_profiles
+        from genellm_dagster.files import read_parquet
+
+        data = {name: stratum_samples(study, name, sheets, tables) for name in cross_validation}
+        normalisation = settings.expression.normalisation
+        profiles = {
+            name: pd.concat(
+                [
+                    build_profiles(table, gene_vocabulary[name]["gene"].tolist(), normalisation)
+                    for table in part.tables.values()
+                ]
+            )
+            for name, part in data.items()
+        }
+        comparison = compare_strata(
+            study.name,
+            cross_validation,
+            {
+                name: read_parquet(
+                    store.place("cross_validation", f"{name}.representations.parquet")
+                )
+                for name in data
+            },
+            gene_attributions,
+            {name: part.samples for name, part in data.items()},
+            settings.evaluation,
+            settings.evaluation.seed,
+            profiles=profiles,
+        )
+        return dg.MaterializeResult(
+            value=comparison,
+            metadata={
+                "note": comparison["note"] or "none",
+                "discrimination": dg.MetadataValue.json(comparison["discrimination"]),
+                "signatures": dg.MetadataValue.json(comparison["signatures"]),
+            },
+        )
+
+    @dg.asset(
+        key=parts.key("model_comparison"),
+        group_name=GROUP,
+        ins={"evaluation_report": parts.every("evaluation_report")},
+        kinds={"mlflow", "parquet"},
+        io_manager_key="parquet",
+        description="Every model of the study side by side, with its newest MLflow run.",
+    )
+    def model_comparison(
+        settings: dg.ResourceParam[Settings],
+        tracking: TrackingResource,
+        evaluation_report: dict[str, dict],
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        from genellm_dagster.evaluation.comparison import compare_models
+
+        runs = tracking.tracker(settings).runs(study.name)
+        table = compare_models(list(evaluation_report.values()), runs)
+        return dg.MaterializeResult(
+            value=table, metadata={**shown.table(table), "all": shown.markdown(table, rows=60)}
+        )
+
+    @dg.asset(
+        key=parts.key("study_report"),
+        group_name=GROUP,
+        ins={
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.every("qc_expression"),
+            "cross_validation": parts.every("cross_validation"),
+            "baseline_predictions": parts.every("baseline_predictions"),
+            "evaluation_report": parts.every("evaluation_report"),
+            "adapter": parts.every("adapter"),
+            "backbone": parts.same("backbone"),
+            "age_comparison": parts.same("age_comparison"),
+            "model_comparison": parts.same("model_comparison"),
+        },
+        deps=[
+            dg.AssetDep(parts.key("gene_attributions"), partition_mapping=dg.AllPartitionMapping())
+        ],
+        kinds={"html"},
+        description="One HTML file that a clinician can read and a reviewer can check.",
+    )
+    def study_report(
+        settings: dg.ResourceParam[Settings],
+        store: StoreResource,
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        cross_validation: dict[str, pd.DataFrame],
+        baseline_predictions: dict[str, pd.DataFrame],
+        evaluation_report: dict[str, dict],
+        adapter: dict[str, dict],
+        backbone: dict,
+        age_comparison: dict,
+        model_comparison: pd.DataFrame,
+    ) -> dg.MaterializeResult[None]:
+        from genellm_dagster.reports.html import write_report
+        from genellm_dagster.workflows.report_content import report_content
+
+        content = report_content(
+            study,
+            settings,
+            store.of_study,
+            sheets,
+            {name: stratum_samples(study, name, sheets, tables) for name in evaluation_report},
+            {
+                name: pd.concat([cross_validation[name], baseline_predictions[name]])
+                for name in evaluation_report
+            },
+            evaluation_report,
+            adapter,
+            backbone,
+            age_comparison,
+            model_comparison,
+        )
+        path = store.of_study.report
+        write_report(content, path, settings.report)
+        return dg.MaterializeResult(
+            metadata={
+                "report": dg.MetadataValue.path(str(path)),
+                "open": dg.MetadataValue.url(path.resolve().as_uri()),
+                "megabytes": path.stat().st_size / 1e6,
+            }
+        )
+
+    return [evaluation_report, gene_attributions, age_comparison, model_comparison, study_report]

@@ -1,0 +1,269 @@
+"""Group model: backbone, prefix states, cross-validation, baselines, the adapter put to use."""
+
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from genellm_dagster.defs import checks, shown
+from genellm_dagster.defs.partitions import STRATUM, StudyPartitions, cell_of
+from genellm_dagster.defs.progress import reporter
+from genellm_dagster.defs.resources import StoreResource, TrackingResource
+from genellm_dagster.settings import Settings
+from genellm_dagster.workflows.stratum import stratum_samples
+
+GROUP = "model"
+
+
+def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
+    """Build the assets of the group."""
+    study = parts.study
+
+    @dg.asset(
+        key=parts.key("backbone"),
+        group_name=GROUP,
+        kinds={"pytorch", "huggingface"},
+        io_manager_key="json",
+        description="The frozen pretrained language model, prepared once as safetensors: hash, "
+        "licence, size.",
+    )
+    def backbone(
+        settings: dg.ResourceParam[Settings], store: StoreResource
+    ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.genellm.backbone import prepare_backbone
+
+        prepared = prepare_backbone(study.backbone or settings.backbone, store.of_study.backbones)
+        facts = prepared.model_dump(mode="json")
+        return dg.MaterializeResult(
+            value=facts, metadata=facts, data_version=dg.DataVersion(prepared.sha256)
+        )
+
+    @dg.asset(
+        key=parts.key("prefix_states"),
+        group_name=GROUP,
+        partitions_def=parts.cell,
+        ins={
+            "backbone": parts.same("backbone"),
+            "gene_vocabulary": parts.of_cell("gene_vocabulary", STRATUM),
+            "token_dataset": parts.same("token_dataset"),
+        },
+        kinds={"pytorch", "numpy"},
+        io_manager_key="json",
+        description="Activations of the frozen lower layers, computed once per token profile and "
+        "found again by their content.",
+    )
+    def prefix_states(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        store: StoreResource,
+        backbone: dict,
+        gene_vocabulary: pd.DataFrame,
+        token_dataset: pd.DataFrame,
+    ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.tokenizers.protocol import token_profiles
+        from genellm_dagster.workflows.sessions import sessions
+
+        cohort, stratum = cell_of(context)
+        profiles = token_profiles(token_dataset)
+        done = {}
+        for name, session in sessions(settings, store.of_study, backbone, gene_vocabulary).items():
+            label = f"prefix of {cohort} {stratum} ({name})"
+            done[name] = asdict(session.encode(profiles, reporter(context, label)))
+        return dg.MaterializeResult(value=done, metadata={"encoded": dg.MetadataValue.json(done)})
+
+    @dg.asset(
+        key=parts.key("cross_validation"),
+        group_name=GROUP,
+        partitions_def=parts.stratum,
+        ins={
+            "backbone": parts.same("backbone"),
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.cells_of_stratum("qc_expression"),
+            "sample_overlap": parts.same("sample_overlap"),
+            "gene_vocabulary": parts.same("gene_vocabulary"),
+            "tokens": parts.cells_of_stratum("token_dataset"),
+        },
+        deps=[
+            dg.AssetDep(
+                parts.key("prefix_states"),
+                partition_mapping=dg.MultiToSingleDimensionPartitionMapping(STRATUM),
+            )
+        ],
+        kinds={"pytorch", "mlflow", "parquet"},
+        dagster_type=dg.Any,
+        io_manager_key="parquet",
+        description="Out-of-fold predictions of GeneLLM, and of GeneLLM on random weights and on "
+        "shuffled labels; one MLflow run a fold.",
+        check_specs=[
+            checks.spec(parts.key("cross_validation"), checks.STRUCTURE, "Columns, range.")
+        ],
+    )
+    def cross_validation(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        store: StoreResource,
+        tracking: TrackingResource,
+        backbone: dict,
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        sample_overlap: pd.DataFrame,
+        gene_vocabulary: pd.DataFrame,
+        tokens: dict[tuple[str, str], pd.DataFrame],
+    ) -> dg.MaterializeResult:
+        from genellm_dagster.evaluation.folds import make_folds
+        from genellm_dagster.files import write_parquet
+        from genellm_dagster.workflows.folds import tracked_cross_validation
+        from genellm_dagster.workflows.sessions import sessions
+
+        stratum = context.partition_key
+        data = stratum_samples(study, stratum, sheets, tables)
+        folds = make_folds(data.samples, sample_overlap, settings.evaluation)
+        result = tracked_cross_validation(
+            tracking.tracker(settings),
+            study,
+            stratum,
+            sessions(settings, store.of_study, backbone, gene_vocabulary),
+            data.samples,
+            tokens,
+            folds,
+            settings,
+            store.of_study,
+            lambda model: reporter(context, f"folds of {stratum} ({model})"),
+        )
+        write_parquet(
+            store.place("cross_validation", f"{stratum}.representations.parquet"),
+            result.representations,
+        )
+        return dg.MaterializeResult(
+            value=result.predictions,
+            metadata={
+                **shown.table(result.predictions),
+                "folds": dg.MetadataValue.json(folds.summary()),
+                "losses": shown.curves(result.losses, "training loss"),
+                "mlflow": dg.MetadataValue.url(result.url),
+            },
+            check_results=[checks.structure(context.asset_key, result.predictions, "predictions")],
+        )
+
+    @dg.asset(
+        key=parts.key("baseline_predictions"),
+        group_name=GROUP,
+        partitions_def=parts.stratum,
+        ins={
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.cells_of_stratum("qc_expression"),
+            "sample_overlap": parts.same("sample_overlap"),
+            "gene_vocabulary": parts.same("gene_vocabulary"),
+        },
+        kinds={"scikitlearn", "parquet"},
+        dagster_type=dg.Any,
+        io_manager_key="parquet",
+        description="Out-of-fold predictions of every baseline on the same folds; baselines that "
+        "cannot score these samples refuse with a reason.",
+        check_specs=[
+            checks.spec(parts.key("baseline_predictions"), checks.STRUCTURE, "Columns, range.")
+        ],
+    )
+    def baseline_predictions(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        store: StoreResource,
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        sample_overlap: pd.DataFrame,
+        gene_vocabulary: pd.DataFrame,
+    ) -> dg.MaterializeResult:
+        from genellm_dagster.baselines.run import baseline_predictions as run_baselines
+        from genellm_dagster.evaluation.folds import make_folds
+        from genellm_dagster.expression.profiles import build_profiles
+        from genellm_dagster.files import write_json
+
+        stratum = context.partition_key
+        data = stratum_samples(study, stratum, sheets, tables)
+        folds = make_folds(data.samples, sample_overlap, settings.evaluation)
+        genes = gene_vocabulary["gene"].tolist()
+        normalisation = settings.expression.normalisation
+        profiles = pd.concat(
+            [build_profiles(table, genes, normalisation) for table in data.tables.values()]
+        ).loc[data.samples["gsm"]]
+        result = run_baselines(
+            profiles,
+            data.expression(),
+            data.samples,
+            folds.folds,
+            settings.baselines,
+            settings.evaluation.seed,
+        )
+        learned = {"refusals": result.refusals, "details": result.details, "about": result.about}
+        write_json(store.place("baseline_predictions", f"{stratum}.json"), learned)
+        refused = pd.Series(result.refusals, dtype=object).rename_axis("model")
+        return dg.MaterializeResult(
+            value=result.predictions,
+            metadata={
+                **shown.table(result.predictions),
+                "refused": shown.markdown(refused.reset_index(name="reason"), rows=40),
+                "learned": dg.MetadataValue.json(result.details),
+            },
+            check_results=[checks.structure(context.asset_key, result.predictions, "predictions")],
+        )
+
+    @dg.asset(
+        key=parts.key("adapter"),
+        group_name=GROUP,
+        partitions_def=parts.stratum,
+        ins={
+            "backbone": parts.same("backbone"),
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.cells_of_stratum("qc_expression"),
+            "gene_vocabulary": parts.same("gene_vocabulary"),
+            "tokens": parts.cells_of_stratum("token_dataset"),
+            "cross_validation": parts.same("cross_validation"),
+        },
+        kinds={"pytorch", "mlflow"},
+        io_manager_key="json",
+        description="The adapter trained on all folds, registered in MLflow; challenger, and "
+        "champion where there is none.",
+    )
+    def adapter(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        store: StoreResource,
+        tracking: TrackingResource,
+        backbone: dict,
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        gene_vocabulary: pd.DataFrame,
+        tokens: dict[tuple[str, str], pd.DataFrame],
+        cross_validation: pd.DataFrame,
+    ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.workflows.final_adapter import tracked_adapter
+        from genellm_dagster.workflows.sessions import pretrained_session
+
+        stratum = context.partition_key
+        data = stratum_samples(study, stratum, sheets, tables)
+        facts = tracked_adapter(
+            tracking.tracker(settings),
+            study,
+            stratum,
+            pretrained_session(settings, store.of_study, backbone, gene_vocabulary),
+            data.samples,
+            tokens,
+            cross_validation,
+            settings,
+            store.place("adapter", stratum),
+            reporter(context, f"adapter of {stratum}"),
+        )
+        return dg.MaterializeResult(
+            value=facts,
+            metadata={
+                "trainable": facts["trainable"],
+                "share_of_backbone": facts["share"],
+                "registered": f"{facts['registered_model']} version {facts['version']}",
+                "aliases": ", ".join(facts["aliases"]),
+                "mlflow": dg.MetadataValue.url(facts["url"]),
+                "folder": dg.MetadataValue.path(facts["folder"]),
+            },
+        )
+
+    return [backbone, prefix_states, cross_validation, baseline_predictions, adapter]

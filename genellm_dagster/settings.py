@@ -1,0 +1,172 @@
+"""Every setting, from the environment and a file, in one typed place.
+
+Each room describes what can be set in it (its ``options.py``); here they come together. A value
+comes, first wins, from the call itself (the command line), the environment (``GENELLM_STORE``,
+``GENELLM_MODEL__TRAINING__EPOCHS`` and so on), the file ``genellm.yaml`` (or the one that
+``GENELLM_SETTINGS_FILE`` names), and the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from genellm_dagster.baselines.options import BaselineOptions
+from genellm_dagster.errors import SettingsError, StudyError
+from genellm_dagster.evaluation.options import EvaluationOptions
+from genellm_dagster.expression.options import ExpressionOptions
+from genellm_dagster.genellm.options import GeneLLMOptions
+from genellm_dagster.geo.options import NCBI_ROOT, GeoOptions
+from genellm_dagster.interpretation.options import InterpretationOptions
+from genellm_dagster.reports.options import ReportOptions
+from genellm_dagster.simulation.options import SimulationOptions
+from genellm_dagster.studies.loading import load_study
+from genellm_dagster.studies.study import Study
+from genellm_dagster.tokenizers.options import TokenizerOptions
+from genellm_dagster.tracking.options import TrackingOptions
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_FILE_VARIABLE = "GENELLM_SETTINGS_FILE"
+DEMO = "demo"
+
+
+class Settings(BaseSettings):
+    """All settings of the project."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GENELLM_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+    )
+
+    study: str = Field(
+        default="sepsis",
+        description="The study: a name under data/studies, a path to a study file, or demo.",
+    )
+    store: Path = Field(
+        default=PROJECT_ROOT / "data" / "store", description="Folder that runs write to."
+    )
+    data_dir: Path = Field(
+        default=PROJECT_ROOT / "data",
+        description="Folder of the curated descriptions: studies, cohorts, signatures.",
+    )
+    backbone: str = Field(
+        default="smollm2",
+        description="The pretrained language model: smollm2 (embedded), tiny (random, for tests), "
+        "a local folder, or a name on the Hugging Face hub; LLaMA architecture.",
+    )
+    controls: bool = Field(
+        default=True,
+        description="Also run GeneLLM on random weights and on shuffled labels, which tell what "
+        "the pretrained weights and the labels are worth. Doubles the work of the frozen prefix.",
+    )
+    geo: GeoOptions = Field(default=GeoOptions(), description="GEO.")
+    expression: ExpressionOptions = Field(
+        default=ExpressionOptions(), description="Expression tables."
+    )
+    tokenizer: TokenizerOptions = Field(default=TokenizerOptions(), description="Tokens.")
+    model: GeneLLMOptions = Field(default=GeneLLMOptions(), description="GeneLLM.")
+    baselines: BaselineOptions = Field(default=BaselineOptions(), description="Baselines.")
+    evaluation: EvaluationOptions = Field(default=EvaluationOptions(), description="Evaluation.")
+    interpretation: InterpretationOptions = Field(
+        default=InterpretationOptions(), description="Attributions and maps."
+    )
+    simulation: SimulationOptions = Field(
+        default=SimulationOptions(), description="The built-in simulated study."
+    )
+    report: ReportOptions = Field(default=ReportOptions(), description="The report.")
+    tracking: TrackingOptions = Field(default=TrackingOptions(), description="MLflow.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the call, then the environment, then the settings file."""
+        file = os.environ.get(_FILE_VARIABLE, "genellm.yaml")
+        return (
+            init_settings,
+            env_settings,
+            YamlConfigSettingsSource(settings_cls, yaml_file=file),
+        )
+
+    @property
+    def geo_root_is_set(self) -> bool:
+        """Whether the GEO root was named by the user rather than left at NCBI's."""
+        return self.geo.root != NCBI_ROOT
+
+    def with_changes(self, **changes: Any) -> Settings:
+        """Return a copy with top-level settings replaced, validated again."""
+        return Settings(
+            **{**{name: getattr(self, name) for name in type(self).model_fields}, **changes}
+        )
+
+
+def load_settings(**changes: Any) -> Settings:
+    """Read all settings.
+
+    Args:
+        **changes: What the command line says; wins over everything.
+
+    Raises:
+        SettingsError: When a value cannot be used or the settings file cannot be read.
+    """
+    file = os.environ.get(_FILE_VARIABLE)
+    if file is not None and not Path(file).is_file():
+        raise SettingsError(f"The settings file {file} ({_FILE_VARIABLE}) does not exist; mend it.")
+    try:
+        return Settings(**changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "__".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(
+            f"The setting GENELLM_{place} cannot be used ({first['msg']}); mend it in the "
+            "environment or in genellm.yaml."
+        ) from error
+    except (yaml.YAMLError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"The settings file cannot be read ({reason}); mend it.") from error
+
+
+def study_of(settings: Settings) -> Study:
+    """Load the study that the settings name.
+
+    Raises:
+        StudyError: When it is unknown or its file cannot be used.
+    """
+    if settings.study == DEMO:
+        file = demo_folder(settings) / f"{settings.simulation.name}.yaml"
+        if not file.is_file():
+            raise StudyError(
+                f"The simulated study is not there yet ({file} is missing); run `genellm demo`."
+            )
+        return load_study(file, data_dir=settings.data_dir)
+    return load_study(settings.study, data_dir=settings.data_dir)
+
+
+def demo_folder(settings: Settings) -> Path:
+    """Return the folder of the built-in simulated study."""
+    return settings.store / "simulated" / settings.simulation.name
+
+
+def geo_root_of(settings: Settings, study: Study) -> str:
+    """Return where a study's GEO files are: as the user says, as the study says, or NCBI."""
+    if settings.geo_root_is_set or study.geo_root is None:
+        return settings.geo.root
+    return study.geo_root

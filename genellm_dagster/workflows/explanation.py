@@ -1,0 +1,60 @@
+"""Attributions of a stratum's adapter, and the signature they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from genellm_dagster.genellm.adapter import load_adapter
+from genellm_dagster.genellm.prediction import require_fitting
+from genellm_dagster.genellm.session import Session
+from genellm_dagster.interpretation.attribution import attribute
+from genellm_dagster.interpretation.sampling import draw_balanced
+from genellm_dagster.interpretation.signature import gene_signature
+from genellm_dagster.settings import Settings
+from genellm_dagster.workflows.folds import profiles_of
+
+
+def explain_stratum(
+    session: Session,
+    adapter_folder: Path,
+    samples: pd.DataFrame,
+    tokens: Mapping[tuple[str, str], pd.DataFrame],
+    settings: Settings,
+    progress: Callable[[int, int], None],
+) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """Explain some samples of a stratum by its adapter.
+
+    Args:
+        session: The backbone at work.
+        adapter_folder: The adapter.
+        samples: The stratum's samples; those explained are drawn evenly over cohort and class.
+        tokens: (stratum, cohort) to its token table.
+        settings: All settings.
+        progress: Called with runs of the model done and in all.
+
+    Returns:
+        SHAP values (gsm x genes, NaN absent), the signature, and the median completeness error.
+    """
+    options = settings.interpretation
+    adapter = load_adapter(adapter_folder)
+    require_fitting(adapter.card, session.backbone)
+    profiles = {
+        one.gsm: one for one in profiles_of(tokens, str(samples["stratum"].iloc[0]), samples)
+    }
+    explained = draw_balanced(samples, options.samples, options.seed, "explained")
+    background = draw_balanced(samples, options.background, options.seed, "background")
+    found = attribute(
+        session.encoder,
+        adapter.members,
+        adapter.card.options,
+        session.tokenizer["genes"],
+        [profiles[gsm] for gsm in explained],
+        [profiles[gsm] for gsm in background],
+        options,
+        progress,
+    )
+    signature = gene_signature(found.values, found.inputs, options, options.seed)
+    return found.values, signature, found.median_completeness_error

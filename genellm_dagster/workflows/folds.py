@@ -1,0 +1,168 @@
+"""Cross-validation of GeneLLM and of its controls, each fit on record in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from genellm_dagster.evaluation.folds import LEAVE_ONE_COHORT_OUT, Folds
+from genellm_dagster.evaluation.metrics import auroc
+from genellm_dagster.files import write_parquet
+from genellm_dagster.genellm.cross_validation import CrossValidation, FoldLike, cross_validate
+from genellm_dagster.genellm.session import Session
+from genellm_dagster.genellm.training import Fit
+from genellm_dagster.settings import Settings
+from genellm_dagster.store import Store
+from genellm_dagster.studies.study import Study
+from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
+from genellm_dagster.tracking.lineage import Lineage
+from genellm_dagster.tracking.run import TrackedRun
+from genellm_dagster.tracking.tracker import Tracker
+from genellm_dagster.workflows.sessions import PRETRAINED, RANDOM
+
+GENELLM = "genellm"
+RANDOM_BACKBONE = "genellm_random_backbone"
+SHUFFLED_LABELS = "genellm_shuffled_labels"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrackedFolds:
+    """What cross-validation gave.
+
+    Attributes:
+        predictions: Out-of-fold, of GeneLLM and its controls.
+        representations: Out-of-fold representations of GeneLLM, gsm x dimensions.
+        losses: Fold to GeneLLM's mean training loss by epoch.
+        url: Page of GeneLLM's run.
+    """
+
+    predictions: pd.DataFrame
+    representations: pd.DataFrame
+    losses: dict[str, list[float]]
+    url: str
+
+
+def profiles_of(
+    tokens: Mapping[tuple[str, str], pd.DataFrame], stratum: str, samples: pd.DataFrame
+) -> list[TokenProfile]:
+    """Return the token profiles of a stratum's samples, in the order of ``samples``."""
+    frames = [frame for (name, _), frame in tokens.items() if name == stratum]
+    together = pd.concat(frames, ignore_index=True).drop_duplicates("gsm").set_index("gsm")
+    return token_profiles(together.loc[samples["gsm"]].reset_index())
+
+
+def tracked_cross_validation(
+    tracker: Tracker,
+    study: Study,
+    stratum: str,
+    sessions: Mapping[str, Session],
+    samples: pd.DataFrame,
+    tokens: Mapping[tuple[str, str], pd.DataFrame],
+    folds: Folds,
+    settings: Settings,
+    store: Store,
+    progress: Callable[[str], Progress],
+) -> TrackedFolds:
+    """Cross-validate GeneLLM, and with controls also on random weights and shuffled labels.
+
+    Args:
+        tracker: MLflow.
+        study: The study.
+        stratum: The stratum.
+        sessions: The backbone at work, and its random twin.
+        samples: The stratum's samples.
+        tokens: (stratum, cohort) to its token table.
+        folds: The folds; they are proven before anything is fitted.
+        settings: All settings.
+        store: Where the token tables lie, for the lineage.
+        progress: Gives the progress callback of a model.
+    """
+    folds.prove()
+    profiles = profiles_of(tokens, stratum, samples)
+    lineage = [
+        Lineage.of_parquet(
+            f"token_dataset/{stratum}/{cohort}",
+            store.place("token_dataset", stratum, f"{cohort}.parquet"),
+        )
+        for cohort in samples["cohort"].unique()
+    ]
+    plans = {GENELLM: (sessions[PRETRAINED], False)}
+    if RANDOM in sessions:
+        plans[RANDOM_BACKBONE] = (sessions[RANDOM], False)
+        plans[SHUFFLED_LABELS] = (sessions[PRETRAINED], True)
+    results: dict[str, CrossValidation] = {}
+    urls = {}
+    for name, (session, shuffled) in plans.items():
+        tags = {
+            "tokenizer": settings.tokenizer.kind,
+            "adapter": "lora",
+            "backbone": session.backbone.name,
+            "simulated": study.simulated,
+        }
+        with tracker.parent_run(
+            study.name, stratum, params=settings.model, tags=tags, model=name
+        ) as run:
+            run.params(
+                {
+                    "tokenizer": settings.tokenizer.model_dump(),
+                    "backbone_sha256": session.backbone.sha256,
+                }
+            )
+            run.datasets(lineage)
+            results[name] = cross_validate(
+                session.model,
+                session.backbone,
+                session.load(profiles),
+                samples,
+                folds,
+                settings.model,
+                model_name=name,
+                shuffle_labels=shuffled,
+                # A control shows where it falls; one member shows it as well as three.
+                ensemble=None if name == GENELLM else 1,
+                on_fold=_fold_recorder(run, folds),
+                progress=progress(name),
+            )
+            run.metrics(_numbers(results[name].predictions))
+            with TemporaryDirectory() as folder:
+                file = Path(folder) / "predictions.parquet"
+                write_parquet(file, results[name].predictions)
+                run.artifact(file)
+            urls[name] = run.url
+    fits = results[GENELLM].fits
+    return TrackedFolds(
+        predictions=pd.concat([one.predictions for one in results.values()], ignore_index=True),
+        representations=results[GENELLM].representations,
+        losses={fold: fit.losses[0] for fold, fit in fits.items()},
+        url=urls[GENELLM],
+    )
+
+
+def _fold_recorder(run: TrackedRun, folds: Folds) -> Callable[[FoldLike, Fit, pd.DataFrame], None]:
+    def record(fold: FoldLike, fit: Fit, predictions: pd.DataFrame) -> None:
+        cohort = fold.name if folds.kind == LEAVE_ONE_COHORT_OUT else None
+        with run.fold(fold.name, cohort=cohort, params={"trainable": fit.trainable}) as nested:
+            nested.curves(
+                {f"loss/member-{number}": curve for number, curve in enumerate(fit.losses)}
+            )
+            nested.metrics(_numbers(predictions))
+
+    return record
+
+
+def _numbers(predictions: pd.DataFrame) -> dict[str, float | None]:
+    case = predictions["case"].to_numpy(dtype=int)
+    score = predictions["score"].to_numpy(dtype=float)
+    return {
+        "n": float(len(case)),
+        "cases": float(case.sum()),
+        "auroc": float(auroc(case, score)) if 0 < case.sum() < len(case) else None,
+        "brier": float(((score - case) ** 2).mean()),
+        "uncertainty": float(predictions["uncertainty"].mean()),
+    }

@@ -1,0 +1,1 @@
+"""Tests of backbone, prefix, adapter, training and prediction."""

@@ -1,0 +1,1 @@
+"""Tests of the tracking room, on real sqlite and a real tracking server on localhost."""
