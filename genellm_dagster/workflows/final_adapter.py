@@ -103,7 +103,7 @@ def _decision(
     new = float(numbers["out_of_fold_auroc"])
     if champion is None:
         return True, "the first adapter of this stratum"
-    before = champion.tags.get("out_of_fold_auroc")
+    before = champion.tags.get("metric.out_of_fold_auroc")
     if before is None:
         return False, "the champion has no out-of-fold AUROC on record to compare with"
     verdict = "not lower than" if new >= float(before) else "lower than"
