@@ -29,6 +29,8 @@ install: $(INSTALLED) ## Make .venv with the locked versions (about 4 minutes, n
 $(INSTALLED): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH; install Python 3.11 or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# PyTorch alone brings its needs: its usual build wants CUDA packages that a CPU build has not.
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c requirements.lock torch
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 	@touch $@
@@ -44,6 +46,7 @@ lint: $(INSTALLED) ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: $(INSTALLED) ## Mend style and format where a program can
 	$(BIN)/ruff check --fix .

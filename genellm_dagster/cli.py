@@ -34,6 +34,8 @@ app = typer.Typer(
 cohort_app = typer.Typer(no_args_is_help=True, help="Look at the samples of a series.")
 app.add_typer(cohort_app, name="cohort")
 
+_TABLES = (".parquet", ".csv")
+
 StudyOption = Annotated[
     str | None, typer.Option("--study", help="A name under data/studies, a path, or demo.")
 ]
@@ -80,11 +82,12 @@ def demo(as_json: JsonOption = False, backbone: BackboneOption = None) -> None:
 
     changes = {"backbone": backbone} if backbone else {}
     settings = load_settings(study=DEMO, **changes)
-    _say(f"writing the simulated study to {demo_folder(settings)}")
+    typer.echo(f"writing the simulated study to {demo_folder(settings)}", err=True)
     simulate_study(demo_folder(settings), settings.simulation)
     settings, chosen = _settings(DEMO, None, backbone)
     _run(settings, chosen, None, as_json)
-    _say("Everything above is SIMULATED. See it in the UI: GENELLM_STUDY=demo make ui")
+    if not as_json:
+        _say("Everything above is SIMULATED. See it in the UI: GENELLM_STUDY=demo make ui")
 
 
 @app.command()
@@ -112,6 +115,9 @@ def predict(
     """Score a cohort that the adapter never saw; labels are optional."""
     from genellm_dagster.workflows.new_cohort import predict_cohort
 
+    # Scoring takes minutes: what cannot be written is refused before.
+    if output.suffix not in _TABLES:
+        raise GeneLLMError(f"{output} ends neither in .parquet nor in .csv; name one of these.")
     settings, chosen = _settings(study, geo_root, None)
     table = predict_cohort(settings, chosen, stratum, cohort)
     _write_table(table, output)
@@ -300,10 +306,8 @@ def _write_table(table: pd.DataFrame, output: Path) -> None:
 
     if output.suffix == ".parquet":
         write_parquet(output, table)
-    elif output.suffix == ".csv":
-        write_text(output, table.to_csv(index=False))
     else:
-        raise GeneLLMError(f"{output} ends neither in .parquet nor in .csv; name one of these.")
+        write_text(output, table.to_csv(index=False))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from genellm_dagster.errors import SettingsError
-from genellm_dagster.settings import PROJECT_ROOT, Settings
+from genellm_dagster.settings import FILE_VARIABLE, PROJECT_ROOT, Settings, settings_file
 from genellm_dagster.studies.study import Study
 from genellm_dagster.tracking.tracker import Tracker
 
@@ -55,9 +55,14 @@ def serve(
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(dagster_home(settings)),
-        "GENELLM_STUDY": settings.study,
+        "GENELLM_STUDY": _from_anywhere(settings.study),
         "GENELLM_STORE": str(settings.store.absolute()),
+        # Workers for MLflow's own evaluation jobs, which nobody here asks for: ten processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "GENELLM_DATA_DIR": str(settings.data_dir.absolute()),
     }
+    if (file := settings_file()) is not None:
+        environment[FILE_VARIABLE] = str(file.absolute())
     binaries = Path(sys.executable).parent
     commands = {
         "Dagster": [
@@ -110,6 +115,11 @@ def serve(
         _end(processes.values())
         for kind, handler in previous.items():
             signal.signal(kind, handler)
+
+
+def _from_anywhere(study: str) -> str:
+    """Make a path to a study file absolute: the servers work in another folder."""
+    return str(Path(study).expanduser().absolute()) if Path(study).is_file() else study
 
 
 def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:

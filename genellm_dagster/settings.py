@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableSettings
 
 from genellm_dagster.baselines.options import BaselineOptions
 from genellm_dagster.errors import SettingsError, StudyError
@@ -36,7 +37,8 @@ from genellm_dagster.tokenizers.options import TokenizerOptions
 from genellm_dagster.tracking.options import TrackingOptions
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-_FILE_VARIABLE = "GENELLM_SETTINGS_FILE"
+FILE_VARIABLE = "GENELLM_SETTINGS_FILE"
+_FILE = "genellm.yaml"
 DEMO = "demo"
 
 
@@ -99,7 +101,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the call, then the environment, then the settings file."""
-        file = os.environ.get(_FILE_VARIABLE, "genellm.yaml")
+        file = settings_file()
         return (
             init_settings,
             env_settings,
@@ -118,6 +120,14 @@ class Settings(BaseSettings):
         )
 
 
+def settings_file() -> Path | None:
+    """Return the settings file: the one that is named, else that of the working directory."""
+    named = os.environ.get(FILE_VARIABLE)
+    if named is not None:
+        return Path(named)
+    return Path(_FILE) if Path(_FILE).is_file() else None
+
+
 def load_settings(**changes: Any) -> Settings:
     """Read all settings.
 
@@ -127,9 +137,9 @@ def load_settings(**changes: Any) -> Settings:
     Raises:
         SettingsError: When a value cannot be used or the settings file cannot be read.
     """
-    file = os.environ.get(_FILE_VARIABLE)
-    if file is not None and not Path(file).is_file():
-        raise SettingsError(f"The settings file {file} ({_FILE_VARIABLE}) does not exist; mend it.")
+    file = settings_file()
+    if file is not None and not file.is_file():
+        raise SettingsError(f"The settings file {file} ({FILE_VARIABLE}) does not exist; mend it.")
     try:
         return Settings(**changes)
     except ValidationError as error:
@@ -139,9 +149,20 @@ def load_settings(**changes: Any) -> Settings:
             f"The setting GENELLM_{place} cannot be used ({first['msg']}); mend it in the "
             "environment or in genellm.yaml."
         ) from error
-    except (yaml.YAMLError, OSError) as error:
+    except UnreadableSettings as error:
+        raise SettingsError(
+            f"A setting of the environment is no JSON where a part is asked for ({error}); set its "
+            "values one by one, as GENELLM_MODEL__TRAINING__EPOCHS."
+        ) from error
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise SettingsError(f"The settings file cannot be read ({reason}); mend it.") from error
+        raise SettingsError(
+            f"The settings file {file} cannot be read ({reason}); mend it."
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise SettingsError(
+            f"The settings file {file} holds no `name: value` pairs; mend it."
+        ) from error
 
 
 def study_of(settings: Settings) -> Study:

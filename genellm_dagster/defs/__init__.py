@@ -7,6 +7,7 @@ import warnings
 
 import dagster as dg
 
-# Partition mappings of multi-dimensional partitions and dagster-pandas are marked beta; the
-# versions are pinned and the tests cover what is used of them.
+# Partition mappings of multi-dimensional partitions and dagster-pandas are marked beta, partitions
+# of checks preview; the versions are pinned and the tests cover what is used of them.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)

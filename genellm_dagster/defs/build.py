@@ -36,7 +36,7 @@ def build_definitions(
             "store": StoreResource(folder=store, study=study.name),
             "geo": GeoResource(root=geo_root_of(settings, study)),
             "tracking": TrackingResource(store=store),
-            "parquet": ParquetIOManager(store=store),
-            "json": JsonIOManager(store=store),
+            "parquet": ParquetIOManager(store=store, cohorts=study.cohorts),
+            "json": JsonIOManager(store=store, cohorts=study.cohorts),
         },
     )

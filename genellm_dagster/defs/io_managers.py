@@ -12,6 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from genellm_dagster.defs.partitions import COHORT, STRATUM
+from genellm_dagster.errors import StoreError
 from genellm_dagster.files import read_json, read_parquet, write_json, write_parquet
 
 
@@ -37,6 +38,7 @@ class _FileIOManager(dg.ConfigurableIOManager):
     """What the two have in common: where a value lies, and one or several partitions of it."""
 
     store: str
+    cohorts: list[str]
 
     @property
     @abstractmethod
@@ -64,20 +66,33 @@ class _FileIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """Read one partition, or, for an input annotated as ``dict[...]``, all that are needed.
 
-        In a dict, cohorts and strata are keyed by name, cells by (stratum, cohort). A cell without
-        a file is a cell without samples; any other missing partition is an error.
+        In a dict, cohorts and strata are keyed by name, cells by (stratum, cohort). A cell or a
+        stratum without a file is one without samples, or one that has not been run. Cohorts that
+        the study does not name any more keep their partitions and are passed over.
+
+        Raises:
+            StoreError: When a file that must be there is not, or none is there at all.
         """
         store = Path(self.store)
         several = context.dagster_type.typing_type
         if get_origin(several) is not dict or not context.has_asset_partitions:
             partition = context.asset_partition_key if context.has_asset_partitions else None
             return self.read(asset_path(store, context.asset_key, partition, self.suffix))
-        found = {}
+        found: dict[Any, Any] = {}
+        of_cohorts = isinstance(context.asset_partitions_def, dg.DynamicPartitionsDefinition)
         for partition in context.asset_partition_keys:
+            name = _name_of(partition)
             path = asset_path(store, context.asset_key, partition, self.suffix)
-            if isinstance(partition, dg.MultiPartitionKey) and not path.exists():
-                continue
-            found[_name_of(partition)] = self.read(path)
+            if of_cohorts:
+                if name in self.cohorts:
+                    found[name] = self.read(path)
+            elif path.exists() and (isinstance(name, str) or name[1] in self.cohorts):
+                found[name] = self.read(path)
+        if not found:
+            raise StoreError(
+                f"Nothing of {context.asset_key.to_user_string()} is in {store}; materialize it "
+                "first (`genellm run` does so)."
+            )
         return found
 
 

@@ -14,7 +14,7 @@ from genellm_dagster import errors
 from genellm_dagster.defs import jobs
 from genellm_dagster.defs.io_managers import asset_path
 from genellm_dagster.defs.partitions import StudyPartitions, cell_key
-from genellm_dagster.errors import GeneLLMError
+from genellm_dagster.errors import GeneLLMError, SettingsError
 from genellm_dagster.files import read_parquet, write_text
 from genellm_dagster.settings import PROJECT_ROOT, Settings
 from genellm_dagster.studies.plan import StrataPlan, samples_by_stratum
@@ -37,9 +37,18 @@ def dagster_home(settings: Settings) -> Path:
 
     ``DAGSTER_HOME`` wins. Otherwise the instance lies in the store, configured as the project's
     ``dagster.yaml`` says, with its relative folders made absolute.
+
+    Raises:
+        SettingsError: When ``DAGSTER_HOME`` is no folder, or the store cannot be written to.
     """
     if os.environ.get("DAGSTER_HOME"):
-        return Path(os.environ["DAGSTER_HOME"])
+        named = Path(os.environ["DAGSTER_HOME"])
+        if not named.is_absolute() or not named.is_dir():
+            raise SettingsError(
+                f"DAGSTER_HOME is {named}, which is no absolute path of a folder that is there; "
+                "make the folder, or unset DAGSTER_HOME to keep runs in the store."
+            )
+        return named
     home = settings.store.absolute() / "dagster"
     config = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text(encoding="utf-8"))
     for place in (
@@ -51,7 +60,13 @@ def dagster_home(settings: Settings) -> Path:
     text = yaml.safe_dump(config, sort_keys=False)
     file = home / "dagster.yaml"
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        write_text(file, text)
+        try:
+            write_text(file, text)
+        except OSError as error:
+            raise SettingsError(
+                f"The store {settings.store} cannot be written to ({error.strerror}); name another "
+                "folder with GENELLM_STORE."
+            ) from error
     return home
 
 

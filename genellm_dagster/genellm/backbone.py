@@ -122,6 +122,7 @@ def load_model(backbone: Backbone, device: str = "cpu", dtype: str = "float32") 
         ModelError: When the files are missing or damaged.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import LlamaForCausalLM
 
     _quiet()
@@ -129,7 +130,7 @@ def load_model(backbone: Backbone, device: str = "cpu", dtype: str = "float32") 
         model = LlamaForCausalLM.from_pretrained(
             backbone.path, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"The backbone in {backbone.path} cannot be loaded ({error}); delete that folder and "
             "materialize the asset backbone again."

@@ -93,7 +93,10 @@ class PrefixCache:
                     f"A prefix state is missing in {self.folder}; materialize prefix_states again."
                 )
             shard, start, length = self._entries[key]
-            states.append(self._map(shard)[start : start + length])
+            state = self._map(shard)[start : start + length]
+            if len(state) != length:
+                raise self._damaged(shard, "shorter than its index says")
+            states.append(state)
         return states
 
     def _map(self, shard: Path) -> np.ndarray:
@@ -101,10 +104,7 @@ class PrefixCache:
             try:
                 array = np.load(shard, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise StoreError(
-                    f"{shard} is damaged ({error}); delete {self.folder} and materialize "
-                    "prefix_states again."
-                ) from error
+                raise self._damaged(shard, str(error)) from error
             if array.ndim != 2 or array.shape[1] != self.hidden or array.dtype != self.dtype:
                 raise StoreError(
                     f"{shard} holds another kind of state; delete {self.folder} and materialize "
@@ -113,14 +113,23 @@ class PrefixCache:
             self._maps[shard] = array
         return self._maps[shard]
 
+    def _damaged(self, file: Path, how: str) -> StoreError:
+        return StoreError(
+            f"{file} is damaged ({how}); delete {self.folder} and materialize prefix_states again."
+        )
+
     def _refresh(self) -> None:
         if not self.folder.is_dir():
             return
         for index in self.folder.glob("*.json"):
             if index in self._seen or index.name.startswith("."):
                 continue
+            try:
+                lengths = {key: int(n) for key, n in read_json(index)["entries"].items()}
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise self._damaged(index, "no index of states") from error
             start = 0
-            for key, length in read_json(index)["entries"].items():
-                self._entries.setdefault(key, (index.with_suffix(".npy"), start, int(length)))
-                start += int(length)
+            for key, length in lengths.items():
+                self._entries.setdefault(key, (index.with_suffix(".npy"), start, length))
+                start += length
             self._seen.add(index)

@@ -210,6 +210,7 @@ def _fit_member(
             weights.astype(np.float64),
             training.head_penalty,
             training.intercept_penalty,
+            training.whitening,
         )
 
     # From a solved head LoRA has a gradient at once; from a head of zeros it would have none.

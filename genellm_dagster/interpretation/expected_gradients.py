@@ -6,8 +6,8 @@ They are (Erion et al. 2021, doi 10.1038/s42256-021-00343-9) the mean over backg
 
 ``shap.GradientExplainer`` draws background samples and t at random. With the few gradients that a
 language model affords, the luck of the draw dominates: with 16 draws on SmolLM2 the attributions of
-the median sample missed its score difference by 36 %. Here every background sample takes part, and
-the values of 8 draws miss it by 1.6 %. The integral is taken by the trapezoid rule, which needs the
+six samples missed their score differences by 36 % (median). Here every background sample takes
+part, and 8 draws miss them by 1.6 %. The integral is taken by the trapezoid rule, which needs the
 gradient at both ends only, and the ends at the background are shared by all samples. What that rule
 leaves out of the *outputs* is known for every background sample; they are sorted by it and a few
 are drawn evenly. Between these and the sample the gradient is taken in the middle too, and the mean

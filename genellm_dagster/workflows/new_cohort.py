@@ -64,7 +64,7 @@ def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) ->
             f"`genellm run --study {settings.study}` first."
         )
     adapter = load_adapter(tracker.champion(study.name, stratum))
-    backbone = prepare_backbone(study.backbone or settings.backbone, store.backbones)
+    backbone = prepare_backbone(adapter.card.backbone, store.backbones)
     require_fitting(adapter.card, backbone)
     expression, sheet = _read(settings, study, cohort, store.place(_NEW, name))
     genes = list(adapter.card.tokenizer["genes"])

@@ -1,3 +1,5 @@
+"""Fixtures: the tiny backbone, and members trained on easy samples."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genellm_dagster.interpretation.expected_gradients import Estimate, expected_gradients
+from genellm_dagster_tests.interpretation.shapley import exact_shapley
 
 FEATURES = 5
 
@@ -39,6 +40,7 @@ def quadratic(values: torch.Tensor) -> torch.Tensor:
     return 2.0 * values[:, 0] - values[:, 1] * values[:, 2] + values[:, 3] ** 2
 
 
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), draws=st.integers(1, 6))
 def test_a_linear_function_gives_weight_times_distance_from_the_mean(seed: int, draws: int) -> None:
     weights = np.random.default_rng(seed).normal(size=FEATURES)
@@ -59,14 +61,10 @@ def test_more_of_a_feature_that_raises_the_output_has_a_positive_value() -> None
 
 
 def test_with_interactions_of_two_features_the_values_are_the_exact_shapley_values() -> None:
-    import shap
-
     samples, background = points(4, 1), points(6, 2)
-    exact = shap.ExactExplainer(
-        lambda x: quadratic(torch.tensor(x)).numpy(), shap.maskers.Independent(background)
-    )(samples)
+    exact = exact_shapley(lambda x: quadratic(torch.tensor(x)).numpy(), samples, background)
     found = explain(quadratic, samples, background, draws=2)
-    assert found.values == pytest.approx(exact.values, abs=1e-5)
+    assert found.values == pytest.approx(exact, abs=1e-5)
 
 
 def test_values_agree_with_the_gradient_explainer_of_shap() -> None:

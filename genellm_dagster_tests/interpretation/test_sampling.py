@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genellm_dagster.errors import EvaluationError
@@ -36,6 +36,7 @@ def test_no_person_is_drawn_twice_before_all_were() -> None:
     assert drawn.groupby("case")["subject"].nunique().tolist() == [10, 10]
 
 
+@settings(max_examples=25, deadline=None)
 @given(size=st.integers(1, 400), seed=st.integers(0, 100))
 def test_a_draw_has_the_size_asked_for_and_follows_its_seed(size: int, seed: int) -> None:
     frame = samples(CELLS)

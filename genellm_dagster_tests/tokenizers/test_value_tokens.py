@@ -1,3 +1,5 @@
+"""Profiles to value tokens."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,6 +1,5 @@
 """Group cohort: what is known of each sample, its expression, and who is in the study twice."""
 
-
 import dagster as dg
 import pandas as pd
 
@@ -27,8 +26,18 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         description="One row a sample of the cohort, with every decision on it: label, age, "
         "stratum, and why it is not used when it is not.",
         check_specs=[
-            checks.spec(parts.key("sample_sheet"), checks.STRUCTURE, "Columns and types."),
-            checks.spec(parts.key("sample_sheet"), checks.CONTENT, "Values that can be true."),
+            checks.spec(
+                parts.key("sample_sheet"),
+                checks.STRUCTURE,
+                "Columns and types.",
+                parts.cohort,
+            ),
+            checks.spec(
+                parts.key("sample_sheet"),
+                checks.CONTENT,
+                "Values that can be true.",
+                parts.cohort,
+            ),
         ],
     )
     def sample_sheet(
@@ -75,7 +84,12 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         description="The cohort's expression table: approved HGNC symbols x samples, log2, "
         "float32.",
         check_specs=[
-            checks.spec(parts.key("gene_expression"), checks.STRUCTURE, "Genes, samples, types."),
+            checks.spec(
+                parts.key("gene_expression"),
+                checks.STRUCTURE,
+                "Genes, samples, types.",
+                parts.cohort,
+            ),
         ],
     )
     def gene_expression(

@@ -45,7 +45,14 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         io_manager_key="json",
         description="The files of a cohort's series as GEO serves them, with a manifest: address, "
         "size, sha256, time.",
-        check_specs=[checks.spec(parts.key("raw_series"), checks.FILES, "Each file is whole.")],
+        check_specs=[
+            checks.spec(
+                parts.key("raw_series"),
+                checks.FILES,
+                "Each file is whole.",
+                parts.cohort,
+            )
+        ],
     )
     def raw_series(
         context: dg.AssetExecutionContext,

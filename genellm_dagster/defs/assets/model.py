@@ -96,7 +96,12 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         description="Out-of-fold predictions of GeneLLM, and of GeneLLM on random weights and on "
         "shuffled labels; one MLflow run a fold.",
         check_specs=[
-            checks.spec(parts.key("cross_validation"), checks.STRUCTURE, "Columns, range.")
+            checks.spec(
+                parts.key("cross_validation"),
+                checks.STRUCTURE,
+                "Columns, range.",
+                parts.stratum,
+            )
         ],
     )
     def cross_validation(
@@ -162,7 +167,12 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         description="Out-of-fold predictions of every baseline on the same folds; baselines that "
         "cannot score these samples refuse with a reason.",
         check_specs=[
-            checks.spec(parts.key("baseline_predictions"), checks.STRUCTURE, "Columns, range.")
+            checks.spec(
+                parts.key("baseline_predictions"),
+                checks.STRUCTURE,
+                "Columns, range.",
+                parts.stratum,
+            )
         ],
     )
     def baseline_predictions(

@@ -29,9 +29,9 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         description="The expression table of a cohort's samples in a stratum, after quality "
         "control; the summary beside it says which samples and genes left, and why.",
         check_specs=[
-            checks.spec(key, checks.STRUCTURE, "Genes, samples, types."),
-            checks.spec(key, checks.SAMPLES, "What is true of each sample."),
-            checks.spec(key, checks.GENES, "What is true of each gene."),
+            checks.spec(key, checks.STRUCTURE, "Genes, samples, types.", parts.cell),
+            checks.spec(key, checks.SAMPLES, "What is true of each sample.", parts.cell),
+            checks.spec(key, checks.GENES, "What is true of each gene.", parts.cell),
         ],
     )
     def qc_expression(

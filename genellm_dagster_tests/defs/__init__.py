@@ -1,0 +1,1 @@
+"""Tests of the Dagster side: what a whole run records, checks, partitions."""

@@ -1,0 +1,127 @@
+"""A check that fails stops what would make wrong science of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from genellm_dagster.defs import checks, jobs
+from genellm_dagster.defs.build import build_definitions
+from genellm_dagster.defs.runs import StudyRunner, dagster_instance
+from genellm_dagster.errors import GeneLLMError
+from genellm_dagster.settings import study_of
+from genellm_dagster.studies import curation
+from genellm_dagster_tests.finished import ADULTS, CELLS, Finished
+
+KEY = dg.AssetKey(["demo", "an_asset"])
+
+
+@pytest.fixture
+def runner(of_finished: Finished, tmp_path: Path):
+    """The study of the finished run, in a store of its own."""
+    settings = of_finished.settings(study=str(of_finished.study_file), store=tmp_path / "store")
+    study = study_of(settings)
+    with dagster_instance(settings) as instance:
+        yield StudyRunner(
+            settings, study, build_definitions(settings, study), instance, lambda _: None
+        )
+
+
+def _materialized(runner: StudyRunner) -> set[str]:
+    return {key.path[-1] for key in runner.instance.get_asset_keys()}
+
+
+def test_wrong_sample_sheet_stops_the_study(
+    runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = curation.build_sample_sheet
+
+    def older_than_people_get(*arguments) -> pd.DataFrame:
+        sheet = build(*arguments)
+        sheet.loc[sheet.index[0], "age_years"] = 450.0
+        return sheet
+
+    monkeypatch.setattr(curation, "build_sample_sheet", older_than_people_get)
+    with pytest.raises(GeneLLMError, match="The check content of demo/sample_sheet failed") as said:
+        runner.ingest()
+    assert "age_years" in str(said.value)
+    assert {run.job_name for run in runner.instance.get_runs()} == {jobs.INGEST}
+    assert {"sample_overlap", "qc_expression"}.isdisjoint(_materialized(runner))
+    (record,) = runner.instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(runner.parts.key("sample_sheet"), "content"), limit=5
+    )
+    evaluation = record.event.dagster_event.asset_check_evaluation_data
+    assert not evaluation.passed
+    assert evaluation.partition == runner.study.cohorts[0]
+
+
+def test_broken_series_stops_what_reads_it_in_the_same_run(
+    runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genellm_dagster.geo import series
+
+    fetch = series.fetch_series
+
+    def fetched_and_then_damaged(client, cohort, destination: Path):
+        manifest = fetch(client, cohort, destination)
+        file = destination / manifest.files[0].name
+        file.write_bytes(file.read_bytes()[:-10])
+        return manifest
+
+    monkeypatch.setattr(series, "fetch_series", fetched_and_then_damaged)
+    with pytest.raises(GeneLLMError, match="files_are_whole of demo/raw_series failed") as said:
+        runner.ingest()
+    assert "series_matrix.txt.gz" in str(said.value)
+    assert _materialized(runner) == {"raw_series"}
+
+
+def test_expression_table_is_held_against_its_structure(finished: Finished) -> None:
+    table = finished.table("qc_expression", ADULTS, CELLS[ADULTS][0])
+    assert checks.expression_structure(KEY, table).passed
+    infinite = table.copy()
+    infinite.iloc[0, 0] = np.inf
+    wrong = {
+        "not sorted": table.iloc[::-1],
+        "not unique or not named": table.rename_axis(None),
+        "comes twice": table.iloc[:, [0, 0]],
+        "not float32": table.astype("float64"),
+        "infinite": infinite,
+    }
+    for words, one in wrong.items():
+        result = checks.expression_structure(KEY, one)
+        assert not result.passed
+        assert words in (result.description or "")
+    assert not checks.expression_structure(KEY, table.iloc[:0]).passed
+
+
+def test_predictions_are_held_against_their_type(finished: Finished) -> None:
+    table = finished.table("cross_validation", ADULTS)
+    assert checks.structure(KEY, table, "predictions").passed
+    for wrong in (
+        table.assign(score=table["score"] + 1),
+        table.assign(case=2),
+        table.drop(columns="fold"),
+        table.assign(uncertainty=None),
+    ):
+        result = checks.structure(KEY, wrong, "predictions")
+        assert not result.passed
+        assert result.description
+
+
+def test_sample_sheet_is_held_against_its_type(finished: Finished) -> None:
+    sheet = finished.table("sample_sheet", CELLS[ADULTS][0])
+    assert checks.structure(KEY, sheet, "sample_sheet").passed
+    twice = pd.concat([sheet, sheet.head(1)])
+    assert not checks.structure(KEY, twice, "sample_sheet").passed
+    assert not checks.structure(KEY, sheet.drop(columns="why_not"), "sample_sheet").passed
+
+
+def test_narrow_frames_only_are_validated_by_content(finished: Finished) -> None:
+    sheet = finished.table("sample_sheet", CELLS[ADULTS][0])
+    result = checks.content(KEY, sheet, "sheet")
+    assert result.passed
+    assert "expect" in str(result.metadata["expectations"].value)

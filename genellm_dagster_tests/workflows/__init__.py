@@ -1,0 +1,1 @@
+"""Tests of the workflows, on one finished run of a small simulated study."""
