@@ -61,11 +61,12 @@ def main() -> None:
     again = encoding * epochs * (FOLDS - 1)
     print(f"prefix of {report.tokens} tokens, once: {encoding:.1f} s")
     print(f"{FOLDS} folds of {epochs} epochs on kept states: {fitting:.1f} s")
+    each = fitting / FOLDS
+    print(f"each fold over the first with its encoding: {each / (encoding + each):.2f}")
+    longer = (again + fitting) / (encoding + fitting)
     print(
-        f"each fold over the first with its encoding: {fitting / FOLDS / (encoding + fitting / FOLDS):.2f}"
-    )
-    print(
-        f"running the prefix in every epoch instead would take {(again + fitting) / (encoding + fitting):.0f} times as long (encoding time x passes)"
+        f"running the prefix in every epoch instead would take {longer:.0f} times as long "
+        "(encoding time x passes)"
     )
 
 

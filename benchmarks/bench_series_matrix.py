@@ -1,7 +1,7 @@
 """From a gzipped series matrix to numbers: this project's reader against pandas, in one run.
 
-A made-up matrix is written first (symbol ids, values like log2 expression). Prints a table of medians and
-the ratio; the machine's speed cancels out of the ratio only.
+A made-up matrix is written first (symbol ids, values like log2 expression). Prints a table of
+medians and the ratio; the machine's speed cancels out of the ratio only.
 """
 
 from __future__ import annotations

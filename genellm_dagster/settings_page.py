@@ -21,9 +21,10 @@ _HEAD = """# Settings
 Every setting, with its default and its meaning. This page is written by
 `python -m genellm_dagster.settings_page docs/settings.md`.
 
-A value comes, first wins, from the command line, from the environment under the name given here, from the file
-`genellm.yaml` in the working directory (or the one that `GENELLM_SETTINGS_FILE` names), and from the default. In the
-file, parts are nested: `GENELLM_MODEL__TRAINING__EPOCHS` is `model: {training: {epochs: 30}}`.
+A value comes, first wins, from the command line, from the environment under the name given here,
+from the file `genellm.yaml` in the working directory (or the one that `GENELLM_SETTINGS_FILE`
+names), and from the default. In the file, parts are nested: `GENELLM_MODEL__TRAINING__EPOCHS` is
+`model: {training: {epochs: 30}}`.
 """
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from genellm_dagster.defs.build import build_definitions
 from genellm_dagster.defs.partitions import StudyPartitions
+from genellm_dagster.defs.picture import draw_assets
 from genellm_dagster.settings import PROJECT_ROOT, load_settings
 from genellm_dagster_tests.defs.makers import a_study
 
@@ -115,6 +116,13 @@ def test_jobs_hold_every_asset_once_and_one_set_of_partitions_each(
 
 def test_strata_are_those_of_the_study_in_its_order(study) -> None:
     assert StudyPartitions.of(study).stratum.get_partition_keys() == ["pediatric", "adult"]
+
+
+def test_picture_shows_every_asset_and_is_the_same_each_time(defs: dg.Definitions) -> None:
+    picture = draw_assets(defs)
+    assert picture.startswith("<?xml")
+    assert [name for name in ASSETS if name not in picture] == []
+    assert draw_assets(defs) == picture
 
 
 def test_loading_the_definitions_imports_nothing_heavy() -> None:

@@ -17,6 +17,7 @@ from genellm_dagster.settings import (
     settings_file,
     study_of,
 )
+from genellm_dagster.settings_page import settings_page
 from genellm_dagster_tests.defs.makers import a_study
 
 
@@ -127,6 +128,13 @@ def test_geo_root_of_the_user_wins_over_the_studys() -> None:
 def test_demo_that_was_not_simulated_says_how(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="run `genellm demo`"):
         study_of(load_settings(study="demo", store=tmp_path))
+
+
+def test_page_of_the_settings_is_that_of_the_settings() -> None:
+    page = (PROJECT_ROOT / "docs" / "settings.md").read_text()
+    assert page == settings_page(), "run `python -m genellm_dagster.settings_page docs/settings.md`"
+    assert "`GENELLM_MODEL__TRAINING__EPOCHS`" in page
+    assert str(PROJECT_ROOT) not in page
 
 
 def test_every_setting_of_every_part_is_described() -> None:

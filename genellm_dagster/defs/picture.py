@@ -81,6 +81,6 @@ def draw_assets(definitions: dg.Definitions) -> str:
 
 
 if __name__ == "__main__":
-    from genellm_dagster.definitions import defs
+    from genellm_dagster.defs.build import build_definitions
 
-    write_text(Path(sys.argv[1]), draw_assets(defs))
+    write_text(Path(sys.argv[1]), draw_assets(build_definitions()))

@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from genellm_dagster import errors
 from genellm_dagster.defs import jobs
 from genellm_dagster.defs.io_managers import asset_path
 from genellm_dagster.defs.partitions import StudyPartitions, cell_key
@@ -20,11 +19,6 @@ from genellm_dagster.settings import PROJECT_ROOT, Settings
 from genellm_dagster.studies.plan import StrataPlan, samples_by_stratum
 from genellm_dagster.studies.study import Study
 
-_MENDABLE = {
-    name
-    for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, GeneLLMError)
-}
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -181,13 +175,19 @@ def _error_of(result: dg.ExecuteInProcessResult, label: str) -> GeneLLMError:
                     f"The check {check.check_name} of {check.asset_key.to_user_string()} failed "
                     f"({check.description}); mend the cohort file or leave the cohort out."
                 )
+    mendable = _names_below(GeneLLMError)
     for event in result.all_events:
         if event.event_type_value in {"STEP_FAILURE", "PIPELINE_FAILURE"}:
             error = getattr(event.event_specific_data, "error", None)
             while error is not None:
-                if error.cls_name in _MENDABLE:
+                if error.cls_name in mendable:
                     return GeneLLMError(error.message.split(": ", 1)[1].strip())
                 if error.cause is None:
                     return StepFailedError(f"{label} failed: {error.to_string()}")
                 error = error.cause
     return StepFailedError(f"{label} failed without an error; look at the run in the Dagster UI.")
+
+
+def _names_below(kind: type[Exception]) -> set[str]:
+    """Return the names of an error and of its subclasses, which rooms add of their own."""
+    return {kind.__name__}.union(*(_names_below(one) for one in kind.__subclasses__()))

@@ -154,9 +154,9 @@ class VocabularyOptions(_Options):
     max_genes: int = Field(
         default=128,
         ge=1,
-        description="Genes of a stratum's vocabulary; each is one position of the model, and the time "
-        "of the frozen prefix grows in proportion. Logistic regression on the adult TB cohorts was "
-        "no better with 256.",
+        description="Genes of a stratum's vocabulary; each is one position of the model, and the "
+        "time of the frozen prefix grows in proportion. Logistic regression on the adult TB "
+        "cohorts was no better with 256.",
     )
     min_cohort_share: float = Field(
         default=0.75,

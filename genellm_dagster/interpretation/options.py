@@ -11,19 +11,19 @@ class InterpretationOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: int = Field(
-        default=16,
+        default=12,
         ge=1,
         description="Samples explained in a stratum, drawn evenly over cohort and class. Time "
         "grows in proportion.",
     )
     background: int = Field(
-        default=16,
+        default=12,
         ge=2,
         description="Training samples, drawn evenly over cohort and class, against which a sample "
         "is explained; their mean score is what attributions start from.",
     )
     gradient_samples: int = Field(
-        default=6,
+        default=4,
         ge=1,
         description="Gradients taken half-way between an explained sample and some of the "
         "background. Time grows in proportion, the completeness error falls: 3 % with 4, 1.6 % "

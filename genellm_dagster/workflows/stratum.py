@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -29,6 +29,26 @@ class StratumSamples:
         """Return gsm x genes, log2, NaN where a cohort lacks the gene."""
         together = pd.concat([table.T for table in self.tables.values()])
         return together.reindex(self.samples["gsm"])
+
+
+def samples_of_strata(
+    study: Study,
+    strata: Iterable[str],
+    sheets: Mapping[str, pd.DataFrame],
+    tables: Mapping[tuple[str, str], pd.DataFrame],
+) -> dict[str, StratumSamples]:
+    """Put strata together, those apart that the study has no data for any more.
+
+    Args:
+        study: The study.
+        strata: Strata that have results, perhaps of an earlier state of the study.
+        sheets: Cohort to its sample sheet.
+        tables: (stratum, cohort) to its expression table after QC.
+    """
+    with_data = samples_by_stratum(sheets, study).cells
+    return {
+        name: stratum_samples(study, name, sheets, tables) for name in strata if name in with_data
+    }
 
 
 def stratum_samples(

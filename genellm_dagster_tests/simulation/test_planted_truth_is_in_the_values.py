@@ -179,3 +179,11 @@ def test_people_are_whole_for_every_seed_and_size(
     assert (by_person["label"].nunique(dropna=False) == 1).all()
     assert {"case", "control"} <= set(people["kind"])
     assert not (people["poor"] & ~people["age_recorded"] & (plan.age_unit != "none")).any()
+
+
+def test_series_of_controls_alone_has_nobody_in_shock() -> None:
+    options = SimulationOptions(genes=200)
+    plan = options.cohorts[4].model_copy(update={"cases": 0})
+    people = draw_people(options, plan, 4, pd.DataFrame(), seed=0)
+    assert set(people["kind"]) == {"control", "outside"}
+    assert set(people["label"]) == {"healthy", "noninfectious_inflammation"}

@@ -10,7 +10,7 @@ from genellm_dagster.defs.partitions import StudyPartitions
 from genellm_dagster.defs.progress import reporter
 from genellm_dagster.defs.resources import StoreResource, TrackingResource
 from genellm_dagster.settings import Settings
-from genellm_dagster.workflows.stratum import stratum_samples
+from genellm_dagster.workflows.stratum import samples_of_strata, stratum_samples
 
 GROUP = "evaluation"
 
@@ -150,7 +150,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         from genellm_dagster.expression.profiles import build_profiles
         from genellm_dagster.files import read_parquet
 
-        data = {name: stratum_samples(study, name, sheets, tables) for name in cross_validation}
+        data = samples_of_strata(study, cross_validation, sheets, tables)
         normalisation = settings.expression.normalisation
         profiles = {
             name: pd.concat(
@@ -163,14 +163,14 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         }
         comparison = compare_strata(
             study.name,
-            cross_validation,
+            {name: cross_validation[name] for name in data},
             {
                 name: read_parquet(
                     store.place("cross_validation", f"{name}.representations.parquet")
                 )
                 for name in data
             },
-            gene_attributions,
+            {name: gene_attributions[name] for name in data},
             {name: part.samples for name, part in data.items()},
             settings.evaluation,
             settings.evaluation.seed,
@@ -242,21 +242,22 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         from genellm_dagster.reports.html import write_report
         from genellm_dagster.workflows.report_content import report_content
 
+        data = samples_of_strata(study, evaluation_report, sheets, tables)
         content = report_content(
             study,
             settings,
             store.of_study,
             sheets,
-            {name: stratum_samples(study, name, sheets, tables) for name in evaluation_report},
+            data,
             {
                 name: pd.concat([cross_validation[name], baseline_predictions[name]])
-                for name in evaluation_report
+                for name in data
             },
-            evaluation_report,
-            adapter,
+            {name: evaluation_report[name] for name in data},
+            {name: adapter[name] for name in data},
             backbone,
             age_comparison,
-            model_comparison,
+            model_comparison[model_comparison["stratum"].isin(list(data))],
         )
         path = store.of_study.report
         write_report(content, path, settings.report)
