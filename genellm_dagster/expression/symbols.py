@@ -162,7 +162,8 @@ def approve_symbols(symbols: Iterable[object]) -> tuple[pd.Series, dict[str, int
     """
     names = symbols if isinstance(symbols, pd.Series) else pd.Series(list(symbols), dtype=object)
     lookup = _lookup()
-    resolved = {name: _resolve(name, lookup) for name in pd.unique(names)}
+    # Not pd.unique: it takes "" and a NUL character for one.
+    resolved = {name: _resolve(name, lookup) for name in dict.fromkeys(names)}
     outcomes = ("approved", "renamed", "excel_date", "ambiguous", "unknown", "empty")
     counts = dict.fromkeys(outcomes, 0)
     result: list[str | None] = []

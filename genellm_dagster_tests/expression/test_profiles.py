@@ -118,10 +118,20 @@ def test_profiles_follow_the_vocabulary_and_leave_absent_genes_out():
 
 
 @pytest.mark.parametrize("method", ["rank_normal", "within_sample_z"])
-def test_a_profile_is_the_same_alone_and_whatever_else_was_measured(method):
+def test_a_profile_is_the_same_alone_and_among_others(method):
     table = factor_table(60, 5, 1)
     genes = list(table.index[10:30])
     options = NormalisationOptions(method=method)
+    whole = build_profiles(table, genes, options)
+    alone = build_profiles(table[["GSM1003"]], genes, options)
+    pd.testing.assert_frame_equal(alone, whole.loc[["GSM1003"]])
+
+
+@pytest.mark.parametrize("method", ["rank_normal", "within_sample_z"])
+def test_ranked_among_the_vocabulary_a_profile_is_the_same_whatever_else_was_measured(method):
+    table = factor_table(60, 5, 1)
+    genes = list(table.index[10:30])
+    options = NormalisationOptions(method=method, scope="vocabulary")
     whole = build_profiles(table, genes, options)
     alone = build_profiles(table.loc[table.index[5:40], ["GSM1003"]], genes, options)
     pd.testing.assert_frame_equal(alone, whole.loc[["GSM1003"]])

@@ -6,7 +6,7 @@ import zipfile
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from genellm_dagster.errors import ExpressionError
@@ -99,6 +99,7 @@ def test_every_approved_symbol_is_itself_and_unique():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.text(max_size=12), st.sampled_from([*SCORE_ALIASES, "TP53", "p53"]))))
+@example(["", "\x00"])
 def test_approval_is_idempotent_and_every_name_is_counted_once(names):
     found, counts = approve_symbols(names)
     assert sum(counts.values()) == len(names) == len(found)
