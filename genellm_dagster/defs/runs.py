@@ -16,6 +16,7 @@ from genellm_dagster.defs.partitions import StudyPartitions, cell_key
 from genellm_dagster.errors import GeneLLMError, SettingsError
 from genellm_dagster.files import read_parquet, write_text
 from genellm_dagster.settings import PROJECT_ROOT, Settings
+from genellm_dagster.store import Store
 from genellm_dagster.studies.plan import StrataPlan, samples_by_stratum
 from genellm_dagster.studies.study import Study
 
@@ -142,7 +143,7 @@ class StudyRunner:
     def report(self) -> Path:
         """Compare strata and models and write the report; return its path."""
         self._run(jobs.REPORTS, "comparison and report")
-        return self.settings.store / self.study.name / "report.html"
+        return Store(self.settings.store, self.study.name).report
 
     def plan(self) -> StrataPlan:
         """Read the sample sheets and say which cells hold samples."""

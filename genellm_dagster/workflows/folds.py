@@ -124,8 +124,9 @@ def tracked_cross_validation(
                 settings.model,
                 model_name=name,
                 shuffle_labels=shuffled,
-                # A control shows where it falls; one member shows it as well as three.
-                ensemble=None if name == GENELLM else 1,
+                # What differs from GeneLLM must be the weights alone, so the random backbone has as
+                # many members; shuffled labels need one to show where they fall.
+                ensemble=1 if shuffled else None,
                 on_fold=_fold_recorder(run, folds),
                 progress=progress(name),
             )

@@ -147,17 +147,12 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         gene_attributions: dict[str, pd.DataFrame],
     ) -> dg.MaterializeResult[dict[str, Any]]:
         from genellm_dagster.evaluation.heterogeneity import compare_strata
-        from genellm_dagster.expression.profiles import build_profiles
         from genellm_dagster.files import read_parquet
 
         data = samples_of_strata(study, cross_validation, sheets, tables)
-        normalisation = settings.expression.normalisation
         profiles = {
-            name: pd.concat(
-                [
-                    build_profiles(table, gene_vocabulary[name]["gene"].tolist(), normalisation)
-                    for table in part.tables.values()
-                ]
+            name: part.profiles(
+                gene_vocabulary[name]["gene"].tolist(), settings.expression.normalisation
             )
             for name, part in data.items()
         }

@@ -186,19 +186,14 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         from genellm_dagster.baselines.run import baseline_predictions as run_baselines
         from genellm_dagster.evaluation.folds import make_folds
-        from genellm_dagster.expression.profiles import build_profiles
         from genellm_dagster.files import write_json
 
         stratum = context.partition_key
         data = stratum_samples(study, stratum, sheets, tables)
         folds = make_folds(data.samples, sample_overlap, settings.evaluation)
         genes = gene_vocabulary["gene"].tolist()
-        normalisation = settings.expression.normalisation
-        profiles = pd.concat(
-            [build_profiles(table, genes, normalisation) for table in data.tables.values()]
-        ).loc[data.samples["gsm"]]
         result = run_baselines(
-            profiles,
+            data.profiles(genes, settings.expression.normalisation),
             data.expression(),
             data.samples,
             folds.folds,
@@ -232,8 +227,8 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         },
         kinds={"pytorch", "mlflow"},
         io_manager_key="json",
-        description="The adapter trained on all folds, registered in MLflow; challenger, and "
-        "champion where there is none.",
+        description="The adapter trained on all folds, registered in MLflow: challenger, and "
+        "champion unless the one before it had the higher out-of-fold AUROC.",
     )
     def adapter(
         context: dg.AssetExecutionContext,
