@@ -72,6 +72,13 @@ def _check_platform(accession: str) -> str:
     return accession
 
 
+def _check_file_name(name: str) -> str:
+    if not name or name in (".", "..") or "/" in name or "\\" in name or "\x00" in name:
+        raise ValueError(f"{name!r} is no name of a file; write the name alone, without folders")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_check_file_name)]
 SampleField = Annotated[str, AfterValidator(_check_field)]
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 SeriesAccession = Annotated[str, AfterValidator(_check_series)]
@@ -140,6 +147,36 @@ class SampleRules(BaseModel):
     timepoint: TimepointRule | None = Field(default=None, description="Time point of a sample.")
 
 
+class ValueSource(BaseModel):
+    """Where the expression values of a series are taken from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["auto", "matrix", "ncbi_counts", "supplementary", "soft"] = Field(
+        default="auto",
+        description="The series matrix; NCBI's RNA-seq counts; matrices that the submitter added; "
+        "the SOFT family file. auto takes the matrix, and NCBI's counts where it holds its header "
+        "only.",
+    )
+    files: tuple[FileName, ...] = Field(
+        default=(),
+        description="Names of the submitter's files (source: supplementary), each with some of "
+        "the samples.",
+    )
+    sheet: str | None = Field(
+        default=None, description="Sheet of an Excel file; none: the only one that holds a table."
+    )
+
+    @model_validator(mode="after")
+    def _files_belong_to_supplementary(self) -> ValueSource:
+        if (self.source == "supplementary") != bool(self.files):
+            raise ValueError(
+                "files are named for source: supplementary and for no other; name them or change "
+                "the source"
+            )
+        return self
+
+
 class Cohort(BaseModel):
     """One series as curated for use: how its ids, labels, ages and people are read.
 
@@ -156,7 +193,15 @@ class Cohort(BaseModel):
     id_type: Literal["probe", "symbol", "entrez", "ensembl"] = Field(
         default="probe", description="What the ids of the expression values are."
     )
-    scale: Literal["log2", "linear", "counts"] | None = Field(
+    platform_table: str | None = Field(
+        default=None,
+        description="Path of the user's own table of the platform, relative to this file: tab or "
+        "comma separated, its first line names the columns (id, and symbol, entrez or ensembl).",
+    )
+    values: ValueSource = Field(
+        default=ValueSource(), description="Where the expression values come from."
+    )
+    scale: Literal["log2", "linear", "counts", "centred"] | None = Field(
         default=None, description="Scale of the values; none: found out from their quantiles."
     )
     default_stratum: str | None = Field(

@@ -65,6 +65,17 @@ class Study(BaseModel):
     cohort_files: dict[str, Cohort] = Field(
         default_factory=dict, description="Cohort descriptions inline; they win over data/cohorts."
     )
+    rejected: dict[str, str] = Field(
+        default_factory=dict,
+        description="Series that were looked at and left out, each with the reason.",
+    )
+    auto_approve_above: float | None = Field(
+        default=None,
+        ge=0.5,
+        le=1,
+        description="Take proposed cohorts of at least this confidence without a review; none: "
+        "nothing enters unreviewed.",
+    )
     simulated: bool = Field(default=False, description="Whether every value is made up.")
     backbone: str | None = Field(
         default=None, description="Backbone of this study: a known name, a folder, or a hub name."
@@ -108,6 +119,13 @@ class Study(BaseModel):
             raise ValueError(f"{repeated[0]!r} is listed twice; keep one of them")
         return value
 
+    @field_validator("rejected")
+    @classmethod
+    def _rejected_are_series(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            check_cohort_name(name)
+        return value
+
     @field_validator("cohort_files")
     @classmethod
     def _cohort_files_fit_their_names(cls, value: dict[str, Cohort]) -> dict[str, Cohort]:
@@ -124,6 +142,11 @@ class Study(BaseModel):
             if name not in self.cohort_files:
                 raise ValueError(f"the cohort {name!r} has no description; add it to cohort_files")
             self._check_cohort(name, self.cohort_files[name])
+        for name in self.rejected:
+            if name in self.cohorts:
+                raise ValueError(
+                    f"{name!r} is both among the cohorts and among the rejected; keep it in one"
+                )
         self._check_both_classes_can_come_up()
         return self
 
