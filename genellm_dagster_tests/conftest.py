@@ -34,8 +34,8 @@ class Said:
 
     @property
     def sentences(self) -> list[str]:
-        """What is on stderr, progress apart."""
-        return [line for line in self.err.splitlines() if line and not line.startswith("[")]
+        """What is on stderr, progress and the indented lines of tables apart."""
+        return [line for line in self.err.splitlines() if line and line[0] not in "[ "]
 
 
 @pytest.fixture(scope="session")

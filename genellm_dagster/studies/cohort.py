@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -218,8 +219,15 @@ class Cohort(BaseModel):
         default_factory=dict,
         description="Samples a label must have, within 5 %; ingestion stops otherwise.",
     )
+    expected_subjects: dict[Label, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="People that the samples of a label must come from, within 5 %; ingestion "
+        "stops otherwise.",
+    )
     verified: bool = Field(
-        default=False, description="Whether the rules were held against GEO's own file."
+        default=False,
+        description="Whether the expected numbers were once found in GEO's own file; the first "
+        "ingestion that finds them sets it.",
     )
     sample: SampleRules = Field(description="The rules that read a sample.")
     sources: tuple[str, ...] = Field(
@@ -227,6 +235,8 @@ class Cohort(BaseModel):
     )
 
     _origin: str = PrivateAttr(default="")
+    _file: Path | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -236,12 +246,18 @@ class Cohort(BaseModel):
     @model_validator(mode="after")
     def _rules_fit_together(self) -> Cohort:
         given = {rule.value for rule in self.sample.label}
-        unknown = sorted(set(self.expected_labels) - given)
-        if unknown:
-            raise ValueError(
-                f"expected_labels names {unknown[0]!r}, which no label rule gives; "
-                "mend the name or add the rule"
-            )
+        for key, expected in (
+            ("expected_labels", self.expected_labels),
+            ("expected_subjects", self.expected_subjects),
+        ):
+            unknown = sorted(set(expected) - given)
+            if unknown:
+                raise ValueError(
+                    f"{key} names {unknown[0]!r}, which no label rule gives; "
+                    "mend the name or add the rule"
+                )
+        if self.expected_subjects and self.sample.subject is None:
+            raise ValueError("expected_subjects counts people; add sample.subject")
         if self.baseline_only and self.sample.timepoint is None and self.sample.subject is None:
             raise ValueError(
                 "baseline_only needs to know what comes later; add sample.timepoint or "
@@ -254,8 +270,28 @@ class Cohort(BaseModel):
         """Where the description stands, in words for a sentence."""
         return self._origin or f"the description of {self.accession}"
 
-    def with_origin(self, origin: str) -> Cohort:
-        """Return the same cohort that knows which file it was read from."""
+    @property
+    def file(self) -> Path | None:
+        """The file that holds this description and no other; none where it stands inline."""
+        return self._file
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that relative paths of the description start from; none without a file."""
+        return self._folder
+
+    def with_origin(
+        self, origin: str, *, file: Path | None = None, folder: Path | None = None
+    ) -> Cohort:
+        """Return the same cohort that knows which file it was read from.
+
+        Args:
+            origin: Where the description stands, in words for a sentence.
+            file: Its own file, when it has one.
+            folder: Where its relative paths start; the folder of ``file`` when left out.
+        """
         copy = self.model_copy()
         copy._origin = origin
+        copy._file = file
+        copy._folder = folder if folder is not None or file is None else file.parent
         return copy

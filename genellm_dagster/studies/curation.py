@@ -19,7 +19,6 @@ __all__ = [
     "SHEET_COLUMNS",
     "absent_fields",
     "build_sample_sheet",
-    "check_expected_labels",
     "parse_age",
     "parse_sex",
 ]
@@ -36,8 +35,6 @@ SHEET_COLUMNS = (
     "used",
     "why_not",
 )
-EXPECTED_LABELS_TOLERANCE = 0.05
-"""Share by which a label's count may differ from what the cohort's file expects."""
 _FIELDS_SHOWN = 40
 
 _Values = list[str | None]
@@ -118,32 +115,6 @@ def absent_fields(samples: pd.DataFrame, cohort: Cohort) -> list[str]:
         for name, rule, consequence in consequences
         if rule is not None and _column(samples, rule.field) is None
     ]
-
-
-def check_expected_labels(sheet: pd.DataFrame, cohort: Cohort) -> None:
-    """Stop when the rules found other numbers of samples than the cohort's file expects.
-
-    Args:
-        sheet: The cohort's sample sheet; every sample with a label counts, used or not.
-        cohort: Its ``expected_labels``; labels not named there are not checked.
-
-    Raises:
-        StudyError: When a count differs by more than 5 %.
-    """
-    found = sheet["label"].value_counts().to_dict()
-    wrong = [
-        f"{label}: {found.get(label, 0)} found, {expected} expected"
-        for label, expected in cohort.expected_labels.items()
-        if abs(found.get(label, 0) - expected) > EXPECTED_LABELS_TOLERANCE * expected
-    ]
-    if wrong:
-        raise StudyError(
-            f"{cohort.accession}: the label rules of {cohort.origin} find other numbers of "
-            f"samples than "
-            f"its expected_labels ({'; '.join(wrong)}; 5 % is allowed); mend the rules or the "
-            f"expected "
-            f"numbers, `genellm cohort inspect {cohort.accession}` shows the values."
-        )
 
 
 def _gsms(samples: pd.DataFrame, cohort: Cohort) -> list[str]:

@@ -41,7 +41,7 @@ def load_study(name_or_path: str | Path, *, data_dir: Path) -> Study:
     Raises:
         StudyError: When there is no such study, or one of the files cannot be used.
     """
-    path = _study_path(name_or_path, data_dir)
+    path = study_path(name_or_path, data_dir)
     document = read_yaml(path, "study")
     content = dict(document.data)
     content["cohort_files"] = _all_cohorts(document, data_dir)
@@ -53,7 +53,9 @@ def load_study(name_or_path: str | Path, *, data_dir: Path) -> Study:
         raise study_error(error, document, "study") from error
     inline = document.data.get("cohort_files") or {}
     files = {
-        name: cohort.with_origin(f"{path} (cohort_files, {document.place(('cohort_files', name))})")
+        name: cohort.with_origin(
+            f"{path} (cohort_files, {document.place(('cohort_files', name))})", folder=path.parent
+        )
         if name in inline
         else cohort
         for name, cohort in study.cohort_files.items()
@@ -86,10 +88,15 @@ def load_cohort(name: str, *, data_dir: Path, study: Study | None = None) -> Coh
             f"(there are: {known}); write {name}.yaml there, "
             f"`genellm cohort inspect {name}` shows the fields of its samples."
         )
-    return _read_cohort(path, name)
+    return read_cohort(path, name)
 
 
-def _read_cohort(path: Path, name: str) -> Cohort:
+def read_cohort(path: Path, name: str) -> Cohort:
+    """Read the description of the cohort ``name`` from its file.
+
+    Raises:
+        StudyError: When the file cannot be used, or describes another series.
+    """
     document = read_yaml(path, "cohort")
     try:
         cohort = Cohort.model_validate(document.data)
@@ -100,7 +107,7 @@ def _read_cohort(path: Path, name: str) -> Cohort:
     except ValueError as error:
         place = document.place(("accession",))
         raise StudyError(f"The cohort file {path}, {place}: {error}.") from error
-    return cohort.with_origin(str(path))
+    return cohort.with_origin(str(path), file=path)
 
 
 def _all_cohorts(document: YamlDocument, data_dir: Path) -> Any:
@@ -123,7 +130,7 @@ def _all_cohorts(document: YamlDocument, data_dir: Path) -> Any:
                 f"The study file {document.path}, {place}: the cohort {name} has no description; "
                 f"write {data_dir / 'cohorts' / name}.yaml or put it under cohort_files."
             )
-        together[name] = _read_cohort(path, name)
+        together[name] = read_cohort(path, name)
     return together
 
 
@@ -135,7 +142,12 @@ def _is_cohort_name(name: str) -> bool:
     return True
 
 
-def _study_path(name_or_path: str | Path, data_dir: Path) -> Path:
+def study_path(name_or_path: str | Path, data_dir: Path) -> Path:
+    """Return the file of a study, by its name under ``data_dir/studies`` or by its path.
+
+    Raises:
+        StudyError: When there is no such study.
+    """
     text = str(name_or_path)
     is_path = (
         isinstance(name_or_path, Path) or text.endswith(_SUFFIXES) or "/" in text or "\\" in text

@@ -22,13 +22,13 @@ OLDEST_YEARS = 125.0
 """Beyond the longest documented human life (122 years); an age above it is a mistake of unit."""
 
 _DAYS_PER_YEAR = 365.25
-_YEARS_PER: dict[str, float] = {
+_YEARS_PER: dict[AgeUnit, float] = {
     "years": 1.0,
     "months": 1 / 12,
     "weeks": 7 / _DAYS_PER_YEAR,
     "days": 1 / _DAYS_PER_YEAR,
 }
-_UNIT_WORDS: dict[str, str] = {
+_UNIT_WORDS: dict[str, AgeUnit] = {
     **dict.fromkeys(("y", "yr", "yrs", "year", "years", "yo", "y.o.", "yo.", "a"), "years"),
     **dict.fromkeys(("m", "mo", "mos", "mth", "mths", "month", "months"), "months"),
     **dict.fromkeys(("w", "wk", "wks", "week", "weeks"), "weeks"),
@@ -37,6 +37,10 @@ _UNIT_WORDS: dict[str, str] = {
 _UNIT = "(?:" + "|".join(sorted(map(re.escape, _UNIT_WORDS), key=len, reverse=True)) + ")"
 _NUMBER = r"\d{1,6}(?:[.,]\d{1,6})?"
 _NOISE = re.compile(r"\bold\b|\bof age\b|\bage[ds]?\b|[()\[\]]|\band\b")
+_SPELLED = re.compile(
+    r"(?<=\d)[ -](years?|yrs?|y|months?|weeks?|days?)[ -]?(?:olds?|/o)?$|(?<=y)/o$"
+)
+_ISO = re.compile(r"p(?=\d)(?:(\d{1,3})y)?(?:(\d{1,4})m)?(?:(\d{1,4})w)?(?:(\d{1,5})d)?")
 _PART = re.compile(rf"({_NUMBER})\s*({_UNIT})?\.?(?![a-z0-9])|({_NUMBER})\s*({_UNIT})(?=\d)")
 _RANGE = re.compile(
     rf"({_NUMBER})\s*({_UNIT})?\.?\s*(?:-|–|—|to|\.\.)\s*({_NUMBER})\s*({_UNIT})?\.?"
@@ -60,8 +64,8 @@ def parse_age_range(text: str | None, unit: AgeUnit) -> tuple[float, float] | No
     """Read an age as the range that it leaves open.
 
     Args:
-        text: The value as written: ``34``, ``2,5``, ``18 months``, ``2y3m``, ``20-30``, ``>89``,
-            ``<1``.
+        text: The value as written: ``34``, ``2,5``, ``18 months``, ``2y3m``, ``P2Y3M``, ``20-30``,
+            ``>89``, ``<1``.
         unit: Unit of numbers that carry none themselves.
 
     Returns:
@@ -70,7 +74,7 @@ def parse_age_range(text: str | None, unit: AgeUnit) -> tuple[float, float] | No
     """
     if text is None or is_missing(text):
         return None
-    plain = " ".join(_NOISE.sub(" ", text.lower()).split())
+    plain = " ".join(_NOISE.sub(" ", _written_out(text.strip().lower())).split())
     if match := _RANGE.fullmatch(plain):
         low_unit = match[2] or match[4]
         bounds = (_years(match[1], low_unit, unit), _years(match[3], match[4] or match[2], unit))
@@ -107,6 +111,21 @@ def parse_age(text: str | None, unit: AgeUnit) -> float:
 def parse_sex(text: str | None) -> Literal["female", "male"] | None:
     """Read a sex; None for anything that is not plainly one (0 and 1 are not guessed)."""
     return None if text is None else _SEXES.get(text.strip().lower().rstrip("."))
+
+
+def named_units(text: str) -> frozenset[AgeUnit]:
+    """Tell the units that an age names itself: months for ``18 months``, none for ``34``."""
+    plain = _NOISE.sub(" ", _written_out(text.strip().lower()))
+    words = re.findall(rf"\d\s*({_UNIT})(?![a-z])", plain)
+    return frozenset(_UNIT_WORDS[word] for word in words)
+
+
+def _written_out(text: str) -> str:
+    """Write ISO durations (``P2Y3M``) and ``34-year-old`` as ages are written mostly."""
+    if (match := _ISO.fullmatch(text)) and any(match.groups()):
+        parts = zip(match.groups(), ("y", "mo", "w", "d"), strict=True)
+        return " ".join(f"{number}{unit}" for number, unit in parts if number)
+    return _SPELLED.sub(lambda match: f" {match[1]}" if match[1] else "", text)
 
 
 def _years(number: str, unit_word: str | None, unit: AgeUnit) -> float:
