@@ -7,17 +7,29 @@ Exit status 0 done, 1 a check failed or data was bad (one sentence says what, wh
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genellm_dagster.cli_cohort import cohort_app
 from genellm_dagster.errors import GeneLLMError
+from genellm_dagster.terminal import (
+    BackboneOption,
+    JsonOption,
+    RootOption,
+    StratumOption,
+    StudyOption,
+    given_options,
+    print_table,
+    read_settings,
+    run_refresh,
+    say,
+    study_runner,
+    write_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,22 +43,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Age-stratified transcriptome language models from public whole-blood series.",
 )
-cohort_app = typer.Typer(no_args_is_help=True, help="Look at the samples of a series.")
 app.add_typer(cohort_app, name="cohort")
 
 _TABLES = (".parquet", ".csv")
-
-StudyOption = Annotated[
-    str | None, typer.Option("--study", help="A name under data/studies, a path, or demo.")
-]
-RootOption = Annotated[
-    str | None, typer.Option("--geo-root", help="GEO, or any http(s) or file address like it.")
-]
-BackboneOption = Annotated[
-    str | None, typer.Option("--backbone", help="smollm2, a local folder, or a hub name.")
-]
-StratumOption = Annotated[str | None, typer.Option("--stratum", help="Only this stratum.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def main() -> None:
@@ -70,7 +69,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a study from GEO's files to the report."""
-    settings, chosen = _settings(study, geo_root, backbone)
+    settings, chosen = read_settings(study, geo_root, backbone)
     _run(settings, chosen, stratum, as_json)
 
 
@@ -84,24 +83,24 @@ def demo(as_json: JsonOption = False, backbone: BackboneOption = None) -> None:
     settings = load_settings(study=DEMO, **changes)
     typer.echo(f"writing the simulated study to {demo_folder(settings)}", err=True)
     simulate_study(demo_folder(settings), settings.simulation)
-    settings, chosen = _settings(DEMO, None, backbone)
+    settings, chosen = read_settings(DEMO, None, backbone)
     _run(settings, chosen, None, as_json)
     if not as_json:
-        _say("Everything above is SIMULATED. See it in the UI: GENELLM_STUDY=demo make ui")
+        say("Everything above is SIMULATED. See it in the UI: GENELLM_STUDY=demo make ui")
 
 
 @app.command()
 def ingest(study: StudyOption = None, geo_root: RootOption = None) -> None:
     """Fetch and curate the cohorts of a study, up to quality control."""
-    settings, chosen = _settings(study, geo_root, None)
-    with _runner(settings, chosen) as runner:
+    settings, chosen = read_settings(study, geo_root, None)
+    with study_runner(settings, chosen) as runner:
         plan = runner.ingest()
     for name, cohorts in plan.cells.items():
         samples = plan.samples(name)
         cases = int(samples["case"].sum())
-        _say(f"{name}: {len(samples)} samples, {cases} cases, from {', '.join(cohorts)}")
+        say(f"{name}: {len(samples)} samples, {cases} cases, from {', '.join(cohorts)}")
     for entry in plan.left_out:
-        _say(f"left out of {entry.stratum}: {entry.cohort} ({entry.n} samples), {entry.reason}")
+        say(f"left out of {entry.stratum}: {entry.cohort} ({entry.n} samples), {entry.reason}")
 
 
 @app.command()
@@ -118,10 +117,10 @@ def predict(
     # Scoring takes minutes: what cannot be written is refused before.
     if output.suffix not in _TABLES:
         raise GeneLLMError(f"{output} ends neither in .parquet nor in .csv; name one of these.")
-    settings, chosen = _settings(study, geo_root, None)
+    settings, chosen = read_settings(study, geo_root, None)
     table = predict_cohort(settings, chosen, stratum, cohort)
-    _write_table(table, output)
-    _say(f"{len(table)} samples scored, {output} written. Research use only.")
+    write_table(table, output)
+    say(f"{len(table)} samples scored, {output} written. Research use only.")
 
 
 @app.command()
@@ -129,10 +128,10 @@ def compare(study: StudyOption = None, as_json: JsonOption = False) -> None:
     """Print every model of a study side by side."""
     from genellm_dagster.files import read_parquet
 
-    settings, chosen = _settings(study, None, None)
+    settings, chosen = read_settings(study, None, None)
     table = read_parquet(settings.store / chosen.name / "model_comparison.parquet")
     if as_json:
-        _say(table.to_json(orient="records", indent=2))
+        say(table.to_json(orient="records", indent=2))
         return
     _print_models(table)
 
@@ -141,26 +140,58 @@ def compare(study: StudyOption = None, as_json: JsonOption = False) -> None:
 def discover(
     study: StudyOption = None, geo_root: RootOption = None, as_json: JsonOption = False
 ) -> None:
-    """Search GEO for series that fit the study, and list them."""
-    from genellm_dagster.files import read_parquet
+    """Search GEO for series that fit the study, propose the new ones, list what waits."""
+    from genellm_dagster.workflows.news import study_news
 
-    settings, chosen = _settings(study, geo_root, None)
-    with _runner(settings, chosen) as runner:
+    settings, chosen = read_settings(study, geo_root, None)
+    with study_runner(settings, chosen) as runner:
         runner.catalog()
-    table = read_parquet(settings.store / chosen.name / "geo_catalog.parquet")
+    news = study_news(settings, chosen, given_options(study, geo_root))
     if as_json:
-        _say(table.to_json(orient="records", indent=2))
+        say(news.to_json())
         return
-    _print_table(table, f"{len(table)} series for {chosen.name}")
+    if not news.table.empty:
+        print_table(news.shown(), f"{chosen.name}: what waits")
+    for line in news.lines():
+        say(line)
+
+
+@app.command()
+def refresh(study: StudyOption = None, geo_root: RootOption = None) -> None:
+    """Run what new cohorts, revised series and changed descriptions ask for, down to the report."""
+    settings, chosen = read_settings(study, geo_root, None)
+    run_refresh(settings, chosen)
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str | None, typer.Argument(help='One SELECT; the column case is written "case".')
+    ] = None,
+    study: StudyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the catalogue, the sample sheets and the predictions in SQL; lists them without it."""
+    from genellm_dagster.workflows.tables import query_store, store_tables
+
+    settings, chosen = read_settings(study, None, None)
+    if sql is None:
+        table = store_tables(settings.store, chosen.name)
+    else:
+        table = query_store(settings.store, chosen.name, sql)
+    if as_json:
+        say(table.to_json(orient="records", indent=2, date_format="iso"))
+    else:
+        print_table(table, f"{len(table)} rows")
 
 
 @app.command()
 def report(study: StudyOption = None) -> None:
     """Write the comparisons and the report of a study again, from what has been computed."""
-    settings, chosen = _settings(study, None, None)
-    with _runner(settings, chosen) as runner:
+    settings, chosen = read_settings(study, None, None)
+    with study_runner(settings, chosen) as runner:
         path = runner.report()
-    _say(str(path))
+    say(str(path))
 
 
 @app.command()
@@ -173,63 +204,8 @@ def ui(
     """Start the Dagster and MLflow interfaces; Ctrl-C stops both."""
     from genellm_dagster.servers import serve
 
-    settings, chosen = _settings(study, None, None)
-    sys.exit(serve(settings, chosen, host, port, mlflow_port, _say))
-
-
-@cohort_app.command("inspect")
-def inspect_cohort(
-    accession: Annotated[str, typer.Argument(help="A series, GSE...")],
-    study: StudyOption = None,
-    geo_root: RootOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the fields of a series' samples and their values, to write label rules by."""
-    from genellm_dagster.geo.client import GeoClient
-    from genellm_dagster.geo.series import fetch_headers
-    from genellm_dagster.settings import geo_root_of
-    from genellm_dagster.studies.inspect import inspect_samples
-
-    settings, chosen = _settings(study, geo_root, None)
-    with GeoClient(geo_root_of(settings, chosen), settings.geo) as client:
-        tables = fetch_headers(client, accession, settings.store / "inspected" / accession)
-    found = {name: inspect_samples(samples) for name, samples in tables.items()}
-    if as_json:
-        _say(json.dumps({name: t.to_dict("records") for name, t in found.items()}, default=str))
-        return
-    for name, table in found.items():
-        _print_table(table, name)
-
-
-def _settings(
-    study: str | None, geo_root: str | None, backbone: str | None
-) -> tuple[Settings, Study]:
-    from genellm_dagster.settings import load_settings, study_of
-
-    changes: dict[str, Any] = {}
-    if study is not None:
-        changes["study"] = study
-    if backbone is not None:
-        changes["backbone"] = backbone
-    settings = load_settings(**changes)
-    if geo_root is not None:
-        geo = settings.geo.model_copy(update={"root": geo_root})
-        settings = load_settings(**changes, geo=geo)
-    chosen = study_of(settings)
-    if backbone is not None:
-        # The command line is nearer to the user than the study file.
-        chosen = chosen.model_copy(update={"backbone": backbone})
-    return settings, chosen
-
-
-@contextmanager
-def _runner(settings: Settings, study: Study) -> Iterator[Any]:
-    from genellm_dagster.defs.build import build_definitions
-    from genellm_dagster.defs.runs import StudyRunner, dagster_instance
-
-    definitions = build_definitions(settings, study)
-    with dagster_instance(settings) as instance, _progress() as announce:
-        yield StudyRunner(settings, study, definitions, instance, announce)
+    settings, chosen = read_settings(study, None, None)
+    sys.exit(serve(settings, chosen, host, port, mlflow_port, say))
 
 
 def _run(settings: Settings, study: Study, stratum: str | None, as_json: bool) -> None:
@@ -242,7 +218,7 @@ def _run(settings: Settings, study: Study, stratum: str | None, as_json: bool) -
             f"The study {study.name!r} has no stratum {stratum!r}; it has "
             f"{', '.join(study.strata)}."
         )
-    with _runner(settings, study) as runner:
+    with study_runner(settings, study) as runner:
         plan = runner.ingest()
         if stratum is not None and stratum not in plan.cells:
             raise StudyError(f"The stratum {stratum!r} cannot be run: {plan.empty[stratum]}.")
@@ -255,14 +231,14 @@ def _run(settings: Settings, study: Study, stratum: str | None, as_json: bool) -
         if (folder / f"{name}.json").exists()
     }
     if as_json:
-        _say(json.dumps({"report": str(path), "strata": reports}))
+        say(json.dumps({"report": str(path), "strata": reports}))
         return
     from genellm_dagster.evaluation.comparison import compare_models
 
     _print_models(compare_models(list(reports.values())))
     for name, reason in plan.empty.items():
-        _say(f"not run: {name} ({reason})")
-    _say(f"Report: {path}\nTook {time.monotonic() - started:.0f} s. Research use only.")
+        say(f"not run: {name} ({reason})")
+    say(f"Report: {path}\nTook {time.monotonic() - started:.0f} s. Research use only.")
 
 
 def _print_models(table: pd.DataFrame) -> None:
@@ -280,96 +256,11 @@ def _print_models(table: pd.DataFrame) -> None:
         )
         names = {"within": "AUROC inside cohorts", "auroc": "AUROC [95 % interval]"}
         columns = ["model", "auroc", "within", "average_precision", "brier"]
-        _print_table(shown[columns].rename(columns=names), title)
+        print_table(shown[columns].rename(columns=names), title)
 
 
 def _interval(row: pd.Series, name: str) -> str:
     return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
-
-
-def _print_table(table: pd.DataFrame, title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    # Away from a terminal a table is as wide as it needs to be, for logs and pipes.
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    drawn = Table(title=title, title_justify="left")
-    for column in table.columns:
-        drawn.add_column(str(column))
-    for row in table.itertuples(index=False, name=None):
-        drawn.add_row(*(str(value) for value in row))
-    console.print(drawn, markup=False)
-
-
-def _write_table(table: pd.DataFrame, output: Path) -> None:
-    from genellm_dagster.files import write_parquet, write_text
-
-    if output.suffix == ".parquet":
-        write_parquet(output, table)
-    else:
-        write_text(output, table.to_csv(index=False))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show one line for each run, with a bar for what reports its progress."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from genellm_dagster.defs.progress import PROGRESS_LOGGER
-
-    console = Console(stderr=True)
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    listener = _BarHandler(bars)
-    logger = logging.getLogger(PROGRESS_LOGGER)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.addHandler(listener)
-    started = time.monotonic()
-
-    def announce(text: str) -> None:
-        console.print(
-            f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False
-        )
-
-    try:
-        with bars:
-            yield announce
-    finally:
-        logger.removeHandler(listener)
-
-
-class _BarHandler(logging.Handler):
-    """Turns progress records into bars."""
-
-    def __init__(self, bars: Any) -> None:
-        super().__init__()
-        self.bars = bars
-        self.tasks: dict[str, Any] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        label, done, total = record.getMessage(), record.__dict__["done"], record.__dict__["total"]
-        if label not in self.tasks:
-            self.tasks[label] = self.bars.add_task(label, total=total)
-        self.bars.update(self.tasks[label], completed=done, total=total, visible=done < total)
-
-
-def _say(text: str) -> None:
-    typer.echo(text)
 
 
 if __name__ == "__main__":

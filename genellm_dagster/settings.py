@@ -31,7 +31,8 @@ from genellm_dagster.geo.options import NCBI_ROOT, GeoOptions
 from genellm_dagster.interpretation.options import InterpretationOptions
 from genellm_dagster.reports.options import ReportOptions
 from genellm_dagster.simulation.options import SimulationOptions
-from genellm_dagster.studies.loading import load_study
+from genellm_dagster.studies.loading import load_study, study_path
+from genellm_dagster.studies.options import DiscoveryOptions
 from genellm_dagster.studies.study import Study
 from genellm_dagster.tokenizers.options import TokenizerOptions
 from genellm_dagster.tracking.options import TrackingOptions
@@ -75,6 +76,9 @@ class Settings(BaseSettings):
         "the pretrained weights and the labels are worth. Doubles the work of the frozen prefix.",
     )
     geo: GeoOptions = Field(default=GeoOptions(), description="GEO.")
+    discovery: DiscoveryOptions = Field(
+        default=DiscoveryOptions(), description="The search for new series."
+    )
     expression: ExpressionOptions = Field(
         default=ExpressionOptions(), description="Expression tables."
     )
@@ -171,14 +175,43 @@ def study_of(settings: Settings) -> Study:
     Raises:
         StudyError: When it is unknown or its file cannot be used.
     """
-    if settings.study == DEMO:
-        file = demo_folder(settings) / f"{settings.simulation.name}.yaml"
-        if not file.is_file():
-            raise StudyError(
-                f"The simulated study is not there yet ({file} is missing); run `genellm demo`."
-            )
-        return load_study(file, data_dir=settings.data_dir)
-    return load_study(settings.study, data_dir=settings.data_dir)
+    return load_study(study_file_of(settings), data_dir=settings.data_dir)
+
+
+def study_file_of(settings: Settings) -> Path:
+    """Return the file of the study that the settings name.
+
+    Raises:
+        StudyError: When there is none.
+    """
+    if settings.study != DEMO:
+        return study_path(settings.study, settings.data_dir)
+    file = demo_folder(settings) / f"{settings.simulation.name}.yaml"
+    if not file.is_file():
+        raise StudyError(
+            f"The simulated study is not there yet ({file} is missing); run `genellm demo`."
+        )
+    return file
+
+
+def study_as_it_is_now(settings: Settings, study: Study) -> Study:
+    """Read a study's file again: cohorts are approved while a process has it loaded.
+
+    Args:
+        settings: Where its file is.
+        study: The study as it was read. One that is not the settings' own comes back as it is.
+
+    Raises:
+        StudyError: When its file cannot be used any more.
+    """
+    try:
+        file = study_file_of(settings)
+    except StudyError:
+        return study
+    fresh = load_study(file, data_dir=settings.data_dir)
+    if fresh.name != study.name:
+        return study
+    return fresh.model_copy(update={"backbone": study.backbone})
 
 
 def demo_folder(settings: Settings) -> Path:

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from genellm_dagster.defs.build import build_definitions
+from genellm_dagster.defs.jobs import REFRESH
 from genellm_dagster.defs.partitions import StudyPartitions
 from genellm_dagster.defs.picture import draw_assets
 from genellm_dagster.settings import PROJECT_ROOT, load_settings
@@ -111,7 +112,8 @@ def test_jobs_hold_every_asset_once_and_one_set_of_partitions_each(
         found += [key.path[-1] for key in job.asset_layer.selected_asset_keys]
     assert sorted(found) == sorted(ASSETS)
     named = {job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
-    assert named == set(JOBS)
+    assert named == {*JOBS, REFRESH}
+    assert len(defs.resolve_job_def(REFRESH).description or "") > 20
 
 
 def test_strata_are_those_of_the_study_in_its_order(study) -> None:

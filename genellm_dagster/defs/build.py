@@ -6,6 +6,7 @@ from genellm_dagster.defs.assets import cohort, evaluation, geo, model, qc, toke
 from genellm_dagster.defs.io_managers import JsonIOManager, ParquetIOManager
 from genellm_dagster.defs.jobs import build_jobs
 from genellm_dagster.defs.partitions import StudyPartitions
+from genellm_dagster.defs.refresh import build_refresh_job
 from genellm_dagster.defs.resources import GeoResource, StoreResource, TrackingResource
 from genellm_dagster.defs.sensors import build_sensors
 from genellm_dagster.settings import Settings, geo_root_of, load_settings, study_of
@@ -29,8 +30,8 @@ def build_definitions(
     store = str(settings.store)
     return dg.Definitions(
         assets=[asset for group in _GROUPS for asset in group.build(parts)],
-        jobs=build_jobs(parts),
-        sensors=build_sensors(parts),
+        jobs=[*build_jobs(parts), build_refresh_job(parts)],
+        sensors=build_sensors(parts, settings),
         resources={
             "settings": settings,
             "store": StoreResource(folder=store, study=study.name),

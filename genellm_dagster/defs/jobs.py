@@ -20,6 +20,8 @@ ENCODE = "encode_profiles"
 TRAIN = "train_stratum"
 REPORTS = "rebuild_reports"
 CATALOG = "refresh_catalog"
+REFRESH = "refresh_study"
+"""Not a job of assets: it runs the others, see ``defs.refresh``."""
 
 _ASSETS = {
     CATALOG: ("geo_catalog",),

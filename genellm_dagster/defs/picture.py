@@ -46,7 +46,8 @@ def draw_assets(definitions: dg.Definitions) -> str:
         figure = Figure(figsize=(len(_GROUPS) * _COLUMN * 0.75, rows * _ROW * 0.85 + 0.8))
         axes = figure.add_axes((0, 0, 1, 1))
         for key, (x, y) in places.items():
-            for parent in graph.get(key).parent_keys:
+            # Keys come as a set, whose order is another one in each process.
+            for parent in sorted(graph.get(key).parent_keys):
                 px, py = places[parent]
                 same = px == x
                 start = (px + _WIDTH / 2, py - _HEIGHT / 2) if same else (px + _WIDTH, py)

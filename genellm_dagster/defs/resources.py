@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
@@ -28,10 +29,18 @@ class StoreResource(dg.ConfigurableResource):
         return self.of_study.place(asset, *parts)
 
 
-class GeoResource(dg.ConfigurableResource):
-    """GEO, or a mirror with its layout."""
+@dataclass(frozen=True)
+class GeoResource:
+    """GEO, or a mirror with its layout.
 
-    root: str
+    No configurable resource: the interface shows what those hold, and an address may carry a
+    password.
+
+    Attributes:
+        root: The address.
+    """
+
+    root: str = field(repr=False)
 
     @contextmanager
     def client(self, settings: Settings) -> Iterator[GeoClient]:

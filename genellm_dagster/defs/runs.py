@@ -2,23 +2,43 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
+from filelock import FileLock, Timeout
 
 from genellm_dagster.defs import jobs
 from genellm_dagster.defs.io_managers import asset_path
-from genellm_dagster.defs.partitions import StudyPartitions, cell_key
+from genellm_dagster.defs.partitions import StudyPartitions
+from genellm_dagster.defs.stages import RunnerStages, fingerprint_of
 from genellm_dagster.errors import GeneLLMError, SettingsError
-from genellm_dagster.files import read_parquet, write_text
-from genellm_dagster.settings import PROJECT_ROOT, Settings
+from genellm_dagster.files import read_json, read_parquet, write_text
+from genellm_dagster.geo.client import GeoClient
+from genellm_dagster.geo.records import Manifest
+from genellm_dagster.settings import PROJECT_ROOT, Settings, geo_root_of
 from genellm_dagster.store import Store
 from genellm_dagster.studies.plan import StrataPlan, samples_by_stratum
 from genellm_dagster.studies.study import Study
+from genellm_dagster.workflows.catalog import update_statuses
+from genellm_dagster.workflows.done import (
+    CohortDone,
+    Done,
+    SettingsDigests,
+    cell_digest,
+    cohort_digest,
+    compared_key,
+    description_digest,
+    now_utc,
+    read_done,
+    report_digest,
+    stratum_digest,
+    write_done,
+)
+from genellm_dagster.workflows.refresh import CohortNow, Outcome, Remote, refresh, remote_of
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -58,10 +78,7 @@ def dagster_home(settings: Settings) -> Path:
         try:
             write_text(file, text)
         except OSError as error:
-            raise SettingsError(
-                f"The store {settings.store} cannot be written to ({error.strerror}); name another "
-                "folder with GENELLM_STORE."
-            ) from error
+            raise SettingsError(_not_writable(settings, error)) from error
     return home
 
 
@@ -79,8 +96,20 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
             del os.environ["DAGSTER_HOME"]
 
 
+def add_partitions(instance: dg.DagsterInstance, study: Study) -> None:
+    """Give each cohort of a study its partition; none is ever deleted."""
+    parts = StudyPartitions.of(study)
+    known = set(parts.cohort.get_partition_keys(dynamic_partitions_store=instance))
+    instance.add_dynamic_partitions(
+        parts.cohort.name or "", [name for name in study.cohorts if name not in known]
+    )
+
+
 class StudyRunner:
     """Runs the jobs of a study, one partition after the other.
+
+    Whatever it runs is remembered with what it was made from, so that a refresh after it runs only
+    what changed.
 
     Args:
         settings: All settings.
@@ -88,6 +117,7 @@ class StudyRunner:
         definitions: The code location of that study.
         instance: Where runs are recorded.
         announce: Called with a line of text before each run.
+        tags: Put on every run.
     """
 
     def __init__(
@@ -97,13 +127,18 @@ class StudyRunner:
         definitions: dg.Definitions,
         instance: dg.DagsterInstance,
         announce: Callable[[str], None],
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
         self.study = study
         self.instance = instance
         self.announce = announce
+        self.tags = dict(tags or {})
         self.parts = StudyPartitions.of(study)
         self.definitions = definitions
+        self.store = Store(settings.store, study.name)
+        self.stages = RunnerStages(self)
+        self.digests = SettingsDigests.of(settings, study)
         # Dagster's own event lines would drown the progress; what fails is reported below.
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
 
@@ -113,37 +148,85 @@ class StudyRunner:
         Returns:
             The cells that hold samples.
         """
-        known = set(self.parts.cohort.get_partition_keys(dynamic_partitions_store=self.instance))
-        self.instance.add_dynamic_partitions(
-            self.parts.cohort.name or "", [c for c in self.study.cohorts if c not in known]
-        )
+        add_partitions(self.instance, self.study)
+        done = read_done(self.store)
         for cohort in self.study.cohorts:
-            self._run(jobs.INGEST, f"ingest {cohort}", cohort)
+            done.cohorts.pop(cohort, None)
+            write_done(self.store, done)
+            checked_at = now_utc()
+            self.run(jobs.INGEST, f"ingest {cohort}", cohort)
+            done.cohorts[cohort] = self._ingested(cohort, checked_at)
+            write_done(self.store, done)
         plan = self.plan()
-        self._run(jobs.COMPARE_COHORTS, "compare cohorts, prepare the backbone")
+        self.stages.compare()
+        done.compared = compared_key(done, self.study, self.digests)
         for stratum, cohorts in plan.cells.items():
             for cohort in cohorts:
-                key = cell_key(cohort, stratum)
-                self._run(jobs.QUALITY_CONTROL, f"quality control {cohort} {stratum}", key)
+                done.cells.pop(f"{stratum}/{cohort}", None)
+                write_done(self.store, done)
+                self.stages.quality_control(stratum, cohort)
+                done.cells[f"{stratum}/{cohort}"] = cell_digest(done, cohort, self.digests)
+        write_done(self.store, done)
+        update_statuses(self.store, self.study)
         return plan
 
     def catalog(self) -> None:
         """Search GEO for series that fit the study."""
-        self._run(jobs.CATALOG, "search GEO")
+        self.run(jobs.CATALOG, "search GEO")
 
     def train(self, plan: StrataPlan, strata: list[str]) -> None:
         """Tokenize, cross-validate, train, evaluate and explain strata."""
         for stratum in strata:
-            self._run(jobs.CHOOSE_GENES, f"choose genes {stratum}", stratum)
-            for cohort in plan.cells[stratum]:
-                key = cell_key(cohort, stratum)
-                self._run(jobs.ENCODE, f"tokens and frozen prefix {cohort} {stratum}", key)
-            self._run(jobs.TRAIN, f"train and evaluate {stratum}", stratum)
+            done = read_done(self.store)
+            done.strata.pop(stratum, None)
+            write_done(self.store, done)
+            self.stages.train(stratum, plan.cells[stratum])
+            if done.cohorts.keys() >= set(plan.cells[stratum]):
+                pairs = self.stages.overlaps()
+                key = stratum_digest(done, plan, stratum, pairs, self.digests)
+                done.strata[stratum] = key
+                write_done(self.store, done)
 
     def report(self) -> Path:
         """Compare strata and models and write the report; return its path."""
-        self._run(jobs.REPORTS, "comparison and report")
-        return Store(self.settings.store, self.study.name).report
+        self.stages.report()
+        done = read_done(self.store)
+        if done.cohorts.keys() >= set(self.study.cohorts):
+            done.report = report_digest(done, self.study, self.digests)
+            write_done(self.store, done)
+        return self.store.report
+
+    def refresh(self) -> Outcome:
+        """Run what is not up to date, down to the report, and nothing else.
+
+        Raises:
+            GeneLLMError: When cohorts cannot be ingested, or another refresh is at work.
+        """
+        lock = FileLock(self.store.place("refresh.lock"))
+        try:
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except OSError as error:
+            if not isinstance(error, Timeout):
+                raise SettingsError(_not_writable(self.settings, error)) from error
+            raise GeneLLMError(
+                f"Another refresh of {self.study.name!r} is at work ({lock.lock_file}); wait "
+                "until it has ended."
+            ) from error
+        try:
+            add_partitions(self.instance, self.study)
+            done = read_done(self.store)
+            return refresh(
+                self.stages,
+                self.study,
+                self.digests,
+                done,
+                self._cohorts_now(done),
+                lambda changed: write_done(self.store, changed),
+            )
+        finally:
+            lock.release()
+            update_statuses(self.store, self.study)
 
     def plan(self) -> StrataPlan:
         """Read the sample sheets and say which cells hold samples."""
@@ -152,19 +235,63 @@ class StudyRunner:
         }
         return samples_by_stratum(sheets, self.study)
 
-    def _file(self, asset: str, partition: str) -> Path:
-        return asset_path(self.settings.store, self.parts.key(asset), partition, ".parquet")
+    def run(
+        self, job: str, label: str, partition: str | None = None, only: Sequence[str] = ()
+    ) -> None:
+        """Run a job to its end.
 
-    def _run(self, job: str, label: str, partition: str | None = None) -> None:
+        Args:
+            job: Its name.
+            label: What is announced, and named when it fails.
+            partition: Of the job's partitions, one.
+            only: Of the job's assets, these; all of them when empty.
+
+        Raises:
+            GeneLLMError: What a person can mend; a defect comes as :class:`StepFailedError`.
+        """
         self.announce(label)
         result = self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             partition_key=partition,
             raise_on_error=False,
             run_config=_QUIET,
+            tags=self.tags,
+            asset_selection=[self.parts.key(asset) for asset in only] or None,
         )
         if not result.success:
             raise _error_of(result, label)
+
+    def _file(self, asset: str, partition: str) -> Path:
+        return asset_path(self.settings.store, self.parts.key(asset), partition, ".parquet")
+
+    def _ingested(self, name: str, checked_at: str) -> CohortDone:
+        fingerprint = fingerprint_of(self, name)
+        description = description_digest(self.study, name)
+        return CohortDone(
+            fingerprint=fingerprint,
+            description=description,
+            key=cohort_digest(fingerprint, description, self.digests),
+            checked_at=checked_at,
+        )
+
+    def _cohorts_now(self, done: Done) -> dict[str, CohortNow]:
+        now = {}
+        with GeoClient(geo_root_of(self.settings, self.study), self.settings.geo) as client:
+            for name in self.study.cohorts:
+                remote: Remote = "unknown"
+                if name in done.cohorts:
+                    self.announce(f"hold {name} against GEO")
+                    manifest = read_json(self.store.place("raw_series", f"{name}.json"))
+                    remote, _ = remote_of(client, Manifest.model_validate(manifest))
+                now[name] = CohortNow(description_digest(self.study, name), remote)
+        return now
+
+
+def _not_writable(settings: Settings, error: OSError) -> str:
+    return (
+        f"The store {settings.store} cannot be written to ({error.strerror}); name another "
+        "folder with GENELLM_STORE."
+    )
 
 
 def _error_of(result: dg.ExecuteInProcessResult, label: str) -> GeneLLMError:

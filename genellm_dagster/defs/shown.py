@@ -2,11 +2,14 @@
 
 import base64
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from genellm_dagster.workflows.discovery import Discovery
 
 _ROWS = 12
 _COLUMNS = 30
@@ -57,6 +60,26 @@ def sample_sheet(sheet: pd.DataFrame) -> dict[str, Any]:
         "labels": markdown(labels.rename_axis("label").reset_index(name="samples")),
         "used_by_stratum": markdown(cells.reset_index()),
         "why_not_used": markdown(reasons.rename_axis("reason").reset_index(name="samples")),
+    }
+
+
+def discovery(found: "Discovery") -> dict[str, Any]:
+    """Return what a search brought, then the catalogue."""
+    catalog = found.catalog
+    counts = catalog["status"].value_counts().rename_axis("status").reset_index(name="series")
+    fresh = catalog[catalog["accession"].isin([*found.new, *found.revised])]
+    columns = ["accession", "title", "samples", "published", "status", "confidence", "note"]
+    return {
+        **table(catalog),
+        "by_status": markdown(counts),
+        "new": len(found.new),
+        "revised": ", ".join(found.revised) or "none",
+        "proposed": ", ".join(found.proposed) or "none",
+        "approved_without_review": ", ".join(found.approved) or "none",
+        "files_changed_at_geo": ", ".join(found.changed) or "none",
+        "notes": "; ".join(found.notes) or "none",
+        "asked_for": "everything" if found.since is None else f"published since {found.since}",
+        "new_and_revised": markdown(fresh[columns].iloc[::-1], rows=40),
     }
 
 

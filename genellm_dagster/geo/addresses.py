@@ -98,3 +98,13 @@ def counts_page(accession: str, name: str) -> str:
         }
     )
     return f"download/?{query}"
+
+
+def supplementary_folder(accession: str) -> str:
+    """Return the folder of the files that the submitter of a series added."""
+    return f"{series_folder(accession)}/suppl"
+
+
+def family_file(accession: str) -> str:
+    """Return the path of the SOFT family file of a series."""
+    return f"{series_folder(accession)}/soft/{check_accession(accession, 'GSE')}_family.soft.gz"

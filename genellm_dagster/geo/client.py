@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-import httpx
-
 from genellm_dagster.errors import GeoError
-from genellm_dagster.files import atomic_path, sha256_of
-from genellm_dagster.geo.compressed import CheckedStream, TruncatedError
+from genellm_dagster.geo.compressed import read_pieces
 from genellm_dagster.geo.http import (
-    BrokenTransferError,
     MissingFileError,
     PoliteHttp,
     public_address,
+    refuse_too_large,
 )
 from genellm_dagster.geo.options import NCBI_ROOT, NCBI_WEB, GeoOptions
 from genellm_dagster.geo.records import FileRecord
+from genellm_dagster.geo.remote import asked_revision, opened
+from genellm_dagster.geo.revisions import Revision, revision_of_file
+from genellm_dagster.geo.transfer import copy, download
 
-_CHUNK_BYTES = 1 << 20
 _WEB_SCHEMES = ("http", "https")
 
 
@@ -51,9 +48,15 @@ class GeoClient:
         self.options = options
         self._http: PoliteHttp | None = None
         self._folder: Path | None = None
-        parts = urlsplit(root)
+        self._root = ""
+        try:
+            parts = urlsplit(root)
+        except ValueError as error:
+            raise GeoError(f"the GEO root is no address ({error}); correct --geo-root.") from error
         if parts.scheme in _WEB_SCHEMES:
-            self._base = root.rstrip("/")
+            # Its password, if it has one, is known to the connection alone.
+            self._base = public_address(root).rstrip("/")
+            self._root = root
         elif parts.scheme == "file" or "://" not in root:
             self._folder = _local_folder(root)
             self._base = self._folder.as_uri()
@@ -62,7 +65,7 @@ class GeoClient:
                 f"the GEO root {public_address(root)!r} is neither an http(s) address, a file:// "
                 "address nor a folder; correct --geo-root."
             )
-        self.root = public_address(self._base)
+        self.root = self._base
 
     def __enter__(self) -> GeoClient:
         return self
@@ -97,14 +100,14 @@ class GeoClient:
         if self._folder is not None:
             return None
         if self.options.web is not None:
-            return self.options.web.rstrip("/")
+            return public_address(self.options.web).rstrip("/")
         return NCBI_WEB if self.is_ncbi else self._base
 
     @property
     def http(self) -> PoliteHttp:
         """The connection, made when first used."""
         if self._http is None:
-            self._http = PoliteHttp(self.options)
+            self._http = PoliteHttp(self.options, self._root)
         return self._http
 
     def exists(self, path: str) -> bool:
@@ -148,6 +151,10 @@ class GeoClient:
     def fetch(self, path: str, destination: Path, previous: FileRecord | None = None) -> FileRecord:
         """Copy a file of GEO to ``destination``, whole and checked, or not at all.
 
+        A transfer that breaks off is gone on with, by a later try or a later process, as long as
+        the server still has the same version. Processes that fetch to the same destination take
+        turns.
+
         Args:
             path: Below the root; or, for a root reached over http(s), a full address.
             destination: The file to write. A name that ends in ``.gz`` must turn out to be gzip.
@@ -159,14 +166,97 @@ class GeoClient:
             GeoError: When what comes is HTML, truncated, damaged or too large, or when the server
                 does not answer.
         """
-        if previous is not None and not _is_intact(destination, previous):
-            previous = None
         if self._folder is not None:
-            return self._copy(self._local(path), destination, previous)
-        address = path if urlsplit(path).scheme in _WEB_SCHEMES else self._address(path)
-        return self.http.retrying(address, lambda: self._download(address, destination, previous))
+            return copy(self._local(path), destination, previous, self.options)
+        return download(self.http, self._address(path), destination, previous, self.options)
+
+    @contextmanager
+    def content(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Read a file of GEO from its beginning without keeping it, as far as one wants.
+
+        Leaving the block ends the transfer. A failure before the first bytes is tried again; a
+        connection that breaks later is told.
+
+        Args:
+            path: As for :meth:`fetch`. A name that ends in ``.gz`` must turn out to be gzip.
+
+        Yields:
+            The content in pieces, decompressed, at most ``max_decompressed_bytes`` of it.
+
+        Raises:
+            MissingFileError: When GEO has no such file.
+            GeoError: As :meth:`fetch`; also while the pieces are read.
+
+        Example:
+            >>> with client.content("series/GSEnnn/GSE123/soft/GSE123_family.soft.gz") as pieces:
+            ...     start = next(pieces)
+        """
+        if self._folder is not None:
+            file, limit = self._existing(path), self.options.max_decompressed_bytes
+            refuse_too_large(str(file), file.stat().st_size, self.options)
+            with closing(read_pieces(file, limit)) as pieces:
+                yield pieces
+            return
+        with opened(self.http, self._address(path), self.options) as pieces:
+            yield pieces
+
+    def revision(self, path: str) -> Revision | None:
+        """Tell which version of a file GEO has, without fetching it; None when it has none.
+
+        Args:
+            path: As for :meth:`fetch`.
+
+        Raises:
+            GeoError: When the server cannot be asked.
+        """
+        if self._folder is not None:
+            try:
+                return revision_of_file(self._local(path))
+            except (MissingFileError, FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                raise GeoError(f"{path} cannot be read ({error.strerror or error}).") from error
+        try:
+            return asked_revision(self.http, self._address(path))
+        except MissingFileError:
+            return None
+
+    def is_changed(self, record: FileRecord, *, if_unknown: bool = True) -> bool:
+        """Tell whether GEO has another version of a file than the one that was fetched.
+
+        Args:
+            record: What :meth:`fetch` returned.
+            if_unknown: The answer for files of which the server tells neither date nor tag, as for
+                pages that it makes when asked.
+
+        Returns:
+            True also when the file is gone, or when it came from another root than this one.
+
+        Raises:
+            GeoError: When the server cannot be asked.
+        """
+        path = self._path_of(record.address)
+        revision = None if path is None else self.revision(path)
+        if revision is None:
+            return True
+        same = revision.is_of(record)
+        return if_unknown if same is None else not same
+
+    def _path_of(self, address: str) -> str | None:
+        """Return what :meth:`revision` takes for an address in a manifest; None when not ours.
+
+        A manifest is a file like others: it must not make this program ask any address it likes.
+        """
+        if self._folder is not None:
+            file = Path(url2pathname(urlsplit(address).path))
+            inside = urlsplit(address).scheme == "file" and file.is_relative_to(self._folder)
+            return file.relative_to(self._folder).as_posix() if inside else None
+        places = [self._base, self.web]
+        return address if any(address.startswith(f"{place}/") for place in places) else None
 
     def _address(self, path: str) -> str:
+        if urlsplit(path).scheme in _WEB_SCHEMES:
+            return path
         return f"{self._base}/{_checked(path)}"
 
     def _local(self, path: str) -> Path:
@@ -176,106 +266,11 @@ class GeoClient:
             raise MissingFileError(f"{path} is not in the mirror {self._folder}.")
         return self._folder / _checked(path)
 
-    def _copy(self, source: Path, destination: Path, previous: FileRecord | None) -> FileRecord:
-        try:
-            status = source.stat()
-            changed = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
-            if (
-                previous is not None
-                and previous.address == source.as_uri()
-                and (previous.size, previous.last_modified) == (status.st_size, changed)
-            ):
-                return previous
-            with source.open("rb") as handle:
-                pieces = iter(lambda: handle.read(_CHUNK_BYTES), b"")
-                return self._keep(
-                    pieces, source.as_uri(), destination, previous, {"last-modified": changed}
-                )
-        except FileNotFoundError as error:
-            raise MissingFileError(
-                f"{source} does not exist; check the accession and the GEO root."
-            ) from error
-        except OSError as error:
-            raise GeoError(
-                f"{source} cannot be copied to {destination} ({error.strerror or error})."
-            ) from error
-
-    def _download(self, address: str, destination: Path, previous: FileRecord | None) -> FileRecord:
-        shown = public_address(address)
-        known = previous if previous is not None and previous.address == shown else None
-        with self.http.stream(address, headers=_conditions(known)) as response:
-            if known is not None and _is_unchanged(response, known):
-                return known
-            length = _length(response)
-            limit = self.options.max_file_bytes
-            if length is not None and length > limit:
-                raise GeoError(_too_large(shown, limit))
-            try:
-                return self._keep(
-                    response.iter_raw(_CHUNK_BYTES),
-                    shown,
-                    destination,
-                    previous,
-                    response.headers,
-                    length,
-                )
-            except TruncatedError as error:
-                if length is not None:
-                    raise
-                # Nothing told how long it should be: the connection may have been cut.
-                raise BrokenTransferError(str(error)) from error
-
-    def _keep(
-        self,
-        pieces: Iterator[bytes],
-        shown: str,
-        destination: Path,
-        previous: FileRecord | None,
-        headers: Mapping[str, str],
-        length: int | None = None,
-    ) -> FileRecord:
-        """Write a file as it comes, checking all that can be checked on the way."""
-        stream = CheckedStream(
-            shown,
-            must_be_gzip=destination.suffix == ".gz",
-            max_bytes=self.options.max_decompressed_bytes,
-        )
-        with atomic_path(destination) as temporary:
-            with temporary.open("wb") as handle:
-                size, digest = self._write(pieces, handle, stream, shown)
-            if length is not None and size != length:
-                raise BrokenTransferError(f"{size:,} bytes came instead of {length:,}")
-            for _ in stream.finish():
-                pass
-        last_modified, etag = headers.get("last-modified"), headers.get("etag")
-        if previous is not None and previous.sha256 == digest:
-            # The same bytes under a new date: nothing that depends on them has to run again.
-            return previous.model_copy(
-                update={"address": shown, "last_modified": last_modified, "etag": etag}
-            )
-        return FileRecord(
-            address=shown,
-            size=size,
-            sha256=digest,
-            fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            last_modified=last_modified,
-            etag=etag,
-            name=destination.name,
-        )
-
-    def _write(
-        self, pieces: Iterator[bytes], handle: BinaryIO, stream: CheckedStream, shown: str
-    ) -> tuple[int, str]:
-        size, digest = 0, hashlib.sha256()
-        for piece in pieces:
-            size += len(piece)
-            if size > self.options.max_file_bytes:
-                raise GeoError(_too_large(shown, self.options.max_file_bytes))
-            digest.update(piece)
-            handle.write(piece)
-            for _ in stream.feed(piece):
-                pass
-        return size, digest.hexdigest()
+    def _existing(self, path: str) -> Path:
+        file = self._local(path)
+        if not file.is_file():
+            raise MissingFileError(f"{file} does not exist; check the accession and the GEO root.")
+        return file
 
 
 class _Links(HTMLParser):
@@ -316,33 +311,3 @@ def _checked(path: str) -> str:
     if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\x00" in path:
         raise GeoError(f"{path!r} is no path below the GEO root.")
     return path
-
-
-def _is_intact(file: Path, record: FileRecord) -> bool:
-    return (
-        file.is_file() and file.stat().st_size == record.size and sha256_of(file) == record.sha256
-    )
-
-
-def _conditions(known: FileRecord | None) -> dict[str, str]:
-    if known is None:
-        return {}
-    conditions = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
-    return {name: value for name, value in conditions.items() if value}
-
-
-def _is_unchanged(response: httpx.Response, known: FileRecord) -> bool:
-    if response.status_code == httpx.codes.NOT_MODIFIED:
-        return True
-    # Some mirrors ignore the conditions and send the file again; the same date and size will do.
-    changed = response.headers.get("last-modified")
-    return changed is not None and (changed, _length(response)) == (known.last_modified, known.size)
-
-
-def _length(response: httpx.Response) -> int | None:
-    text = response.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _too_large(shown: str, limit: int) -> str:
-    return f"{shown} is larger than {limit:,} bytes; raise max_file_bytes if you trust it."

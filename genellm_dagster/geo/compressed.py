@@ -6,7 +6,7 @@ is decompressed in pieces, so that a bomb is stopped at the limit and not at the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +61,7 @@ class CheckedStream:
         self._start: bytes | None = b""
         self._gzip: igzip_lib.IgzipDecompressor | None = None
         self._padding = False
+        self._is_first = True
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take bytes as they come and yield the content they complete.
@@ -132,7 +133,23 @@ class CheckedStream:
                 ) from error
             data = self._gzip.unused_data if self._gzip.eof else b""
             if piece:
+                self._refuse_disguise(piece)
                 yield self._counted(piece)
+
+    def _refuse_disguise(self, piece: bytes) -> None:
+        """Look at the first content of a gzip file for what is no content at all."""
+        if not self._is_first:
+            return
+        self._is_first = False
+        if looks_like_html(piece[:_SNIFF_BYTES]):
+            raise HtmlError(
+                f"{self._where} is a compressed web page (HTML), not the file that was asked for; "
+                "open the address in a browser to see what GEO says, then fetch it again."
+            )
+        if piece.startswith(GZIP_MAGIC):
+            raise GeoError(
+                f"{self._where} is gzip inside gzip; decompress it once, or report it to GEO."
+            )
 
     def _next_member(self, data: bytes) -> bytes:
         """Start the next gzip member; zeros that pad the end of a file are let pass."""
@@ -161,7 +178,9 @@ def _decompressor() -> igzip_lib.IgzipDecompressor:
     return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
-def read_pieces(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> Iterator[bytes]:
+def read_pieces(
+    path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES
+) -> Generator[bytes, None, None]:
     """Yield the content of a file, decompressed when it is gzip.
 
     Args:

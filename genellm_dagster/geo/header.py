@@ -58,8 +58,26 @@ def parse_header(header: bytes, where: str) -> tuple[dict[str, list[str]], pd.Da
     gsms = _accessions(rows, series, where)
     described: dict[str, list[list[str]]] = {}
     for key, rest in rows:
-        if key in FIELDS.values() or key in _CHARACTERISTICS:
+        if is_used(key):
             described.setdefault(key, []).append(_cells(key, rest, len(gsms), where))
+    return series, samples_table(gsms, described, series)
+
+
+def is_used(key: str) -> bool:
+    """Tell whether a line ``!Sample_<key>`` becomes part of the samples table."""
+    return key in FIELDS.values() or key in _CHARACTERISTICS
+
+
+def samples_table(
+    gsms: list[str], described: dict[str, list[list[str]]], series: dict[str, list[str]]
+) -> pd.DataFrame:
+    """Build the samples table; see :func:`parse_header`.
+
+    Args:
+        gsms: The samples.
+        described: Key without ``!Sample_`` -> its lines, each with one cell a sample.
+        series: What is said of the series; its only platform is that of samples that name none.
+    """
     columns: dict[str, list[str | None]] = {
         column: _joined(described.get(key, []), len(gsms)) for column, key in FIELDS.items()
     }
@@ -69,7 +87,7 @@ def parse_header(header: bytes, where: str) -> tuple[dict[str, list[str]], pd.Da
         columns["platform"] = [value or platforms[0] for value in columns["platform"]]
     for key, prefix in _CHARACTERISTICS.items():
         columns |= _characteristics(described.get(key, []), prefix, len(gsms))
-    return series, pd.DataFrame(columns, dtype=object)
+    return pd.DataFrame(columns, dtype=object)
 
 
 def _logical_lines(header: bytes) -> list[str]:

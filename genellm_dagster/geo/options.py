@@ -26,18 +26,23 @@ class GeoOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    # Addresses may carry a password: they are left out of what is printed.
     root: str = Field(
         default=NCBI_ROOT,
+        repr=False,
         description="Root of GEO's files: an http(s) or file address, or a folder, holding series/ "
         "and platforms/ in NCBI's layout.",
     )
     web: str | None = Field(
         default=None,
+        repr=False,
         description="Address above query/acc.cgi (platform tables) and download/ (RNA-seq counts); "
         "by default NCBI's when the root is NCBI's, else the root itself when it is http(s).",
     )
     eutils: str = Field(
-        default=NCBI_EUTILS, description="Address of NCBI's E-utilities, for the search."
+        default=NCBI_EUTILS,
+        repr=False,
+        description="Address of NCBI's E-utilities, for the search.",
     )
     email: str | None = Field(
         default=None,
@@ -87,14 +92,21 @@ class GeoOptions(BaseModel):
         default=64 << 20, gt=0, description="Largest folder listing or search answer, in bytes."
     )
     page_size: int = Field(
-        default=500, ge=1, le=10_000, description="Series asked for in one page of search results."
+        default=200,
+        ge=1,
+        le=500,
+        description="Series asked for in one page of search results; NCBI gives 500 at most. Pages "
+        "that are too large for it are asked for in smaller ones.",
     )
     lock_folder: Path = Field(
         default_factory=_default_lock_folder,
         description="Folder where all processes of this user share the request limit.",
     )
     lock_timeout_seconds: float = Field(
-        default=120.0, gt=0, description="Longest wait for another process to give the lock back."
+        default=120.0,
+        gt=0,
+        description="Longest wait for another process to give a lock back; one that is fetching "
+        "the same file is waited for as long as that file grows.",
     )
 
     @property

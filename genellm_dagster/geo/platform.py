@@ -1,11 +1,13 @@
 """Platform tables: which gene a probe measures.
 
-Reads the curated tables (``.annot.gz``) and the submitters' own tables in GEO's full-table text;
-both keep their table between ``!platform_table_begin`` and ``!platform_table_end``.
+Reads the curated tables (``.annot.gz``), the submitters' own tables in GEO's full-table text (both
+keep their table between ``!platform_table_begin`` and ``!platform_table_end``), and tables that
+users wrote themselves.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +16,10 @@ import pandas as pd
 import polars as pl
 
 from genellm_dagster.errors import GeoError
-from genellm_dagster.geo.compressed import read_blocks
+from genellm_dagster.geo.compressed import read_blocks, read_pieces
 from genellm_dagster.geo.numeric import unquote
 from genellm_dagster.geo.options import MAX_DECOMPRESSED_BYTES
+from genellm_dagster.geo.tabular import to_text
 
 TABLE_BEGIN = b"!platform_table_begin"
 TABLE_END = b"!platform_table_end"
@@ -29,9 +32,20 @@ _COLUMNS = {
         "ilmngene",
         "hgncsymbol",
         "hugosymbol",
+        "hugogenesymbol",
+        "genesymbolhgnc",
+        "approvedsymbol",
         "genename",
     ),
-    "entrez": ("geneid", "entrezgeneid", "entrezgene", "entrezid", "entrez", "locuslinkid"),
+    "entrez": (
+        "geneid",
+        "entrezgeneid",
+        "entrezgene",
+        "entrezid",
+        "entrez",
+        "ncbigeneid",
+        "locuslinkid",
+    ),
     "ensembl": ("ensemblgeneid", "ensemblgene", "ensembl", "ensemblid", "ensgid"),
 }
 # Affymetrix exon and gene arrays: "accession // symbol // title // band // entrez /// ...".
@@ -56,22 +70,71 @@ def read_platform_table(
         GeoError: When the file is broken, has no table, or the table names no gene.
     """
     text = b"".join(read_blocks(path, max_decompressed_bytes))
-    table = _table(text, str(path))
+    return parse_platform_table(_table(text, str(path)), str(path))
+
+
+def parse_platform_table(table: bytes, where: str) -> pd.DataFrame:
+    """Read a platform table that has been cut out of its file.
+
+    Args:
+        table: Its line of names and its rows, separated by tabs.
+        where: The file, for sentences.
+
+    Returns:
+        As :func:`read_platform_table`.
+
+    Raises:
+        GeoError: When the table has no rows or names no gene.
+    """
     names = [
         unquote(cell) for cell in table.partition(b"\n")[0].decode("utf-8", "replace").split("\t")
     ]
-    places, assignment = _places(names, str(path))
+    places, assignment = _places(names, where)
     wanted = dict(places)
     if assignment is not None:
         wanted["assignment"] = assignment
-    frame = read_text_columns(table, len(names), wanted, str(path))
+    frame = read_text_columns(table, len(names), wanted, where)
     if frame.empty:
-        raise GeoError(f"{path} has no rows in its platform table; fetch it again.")
+        raise GeoError(f"{where} has no rows in its platform table; fetch it again.")
     if assignment is not None:
         frame["symbol"] = frame["assignment"].map(lambda cell: _assigned(cell, 1))
         frame["entrez"] = frame["assignment"].map(lambda cell: _assigned(cell, 4))
     frame = frame.reindex(columns=["id", "symbol", "entrez", "ensembl"]).astype(object)
     return frame.where(frame.notna(), None)
+
+
+def read_local_table(
+    path: Path, max_decompressed_bytes: int = MAX_DECOMPRESSED_BYTES
+) -> pd.DataFrame:
+    """Read a platform table that the user wrote, or saved from GEO.
+
+    Args:
+        path: Text, gzip or plain, separated by tabs, commas or semicolons; lines of comment start
+            with ``#``, the first other line names the columns: id, and symbol, entrez or ensembl.
+        max_decompressed_bytes: The largest content accepted.
+
+    Returns:
+        As :func:`read_platform_table`.
+
+    Raises:
+        GeoError: When the file is broken or its table names no gene.
+    """
+    text = to_text(b"".join(read_pieces(path, max_decompressed_bytes)), str(path))
+    if text.startswith(TABLE_BEGIN) or b"\n" + TABLE_BEGIN in text:
+        return parse_platform_table(_table(text, str(path)), str(path))
+    lines = [line for line in text.decode().split("\n") if line.strip() and line[0] != "#"]
+    first = lines[0] if lines else ""
+    delimiter = max("\t,;", key=lambda sign: (first.count(sign), sign == "\t"))
+    # A lone quote (5', 3") is a character like others where tabs separate.
+    if delimiter == "\t":
+        rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        rows = csv.reader(lines, delimiter=delimiter)
+    try:
+        cells = ["\t".join(" ".join(cell.split()) for cell in row) for row in rows]
+    except csv.Error as error:
+        raise GeoError(f"{path} is no readable table ({error}); mend it.") from error
+    return parse_platform_table("\n".join([*cells, ""]).encode(), str(path))
 
 
 def read_text_columns(

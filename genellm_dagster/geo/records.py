@@ -7,7 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Role = Literal["matrix", "platform", "counts", "annotation"]
+#: What a file is for. ``local_platform`` is the user's own table, ``family`` the SOFT family file.
+Role = Literal[
+    "matrix", "platform", "counts", "annotation", "supplementary", "family", "local_platform"
+]
 
 
 class FileRecord(BaseModel):
@@ -37,13 +40,30 @@ class Manifest(BaseModel):
     platform: str = Field(description="The platform whose samples are read.")
     root: str = Field(description="The GEO root they came from.")
     files: list[FileRecord] = Field(description="One record a file.")
+    id_type: Literal["probe", "symbol", "entrez", "ensembl"] | None = Field(
+        default=None, description="What ids are looked for in a submitter's files."
+    )
+    sheet: str | None = Field(default=None, description="Sheet of a submitter's Excel file.")
+    problems: dict[str, str] = Field(
+        default_factory=dict,
+        description="Name of a file that is not among them -> why; the others are used.",
+    )
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over roles and contents: the same as long as GEO serves the same bytes."""
+        """SHA-256 over roles and contents: the same as long as GEO serves the same bytes.
+
+        How a submitter's files are read counts as well, where there are any.
+        """
         lines = sorted(f"{record.role} {record.sha256}" for record in self.files)
+        if self.of_role("supplementary") is not None:
+            lines.append(f"{self.id_type} {self.sheet}")
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def of_role(self, role: Role) -> FileRecord | None:
-        """Return the record of the file with this role, or None."""
-        return next((record for record in self.files if record.role == role), None)
+        """Return the record of the first file with this role, or None."""
+        return next(iter(self.all_of_role(role)), None)
+
+    def all_of_role(self, role: Role) -> list[FileRecord]:
+        """Return the records of all files with this role, in their order."""
+        return [record for record in self.files if record.role == role]

@@ -1,30 +1,31 @@
-"""One cohort's series: its files fetched, then read."""
+"""One cohort's series: its files, once fetched, read together."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
-from pydantic import ValidationError
 
 from genellm_dagster.errors import GeoError
-from genellm_dagster.files import read_json, sha256_of, write_json
-from genellm_dagster.geo import addresses
-from genellm_dagster.geo.client import GeoClient
-from genellm_dagster.geo.compressed import HtmlError
+from genellm_dagster.files import sha256_of
 from genellm_dagster.geo.counts import read_count_annotation, read_rnaseq_counts
-from genellm_dagster.geo.http import MissingFileError
-from genellm_dagster.geo.matrix import SeriesHeader, read_series_header, read_series_matrix
+from genellm_dagster.geo.fetching import fetch_series, read_manifest
+from genellm_dagster.geo.joining import join_values
+from genellm_dagster.geo.matrix import read_series_header, read_series_matrix
 from genellm_dagster.geo.options import MAX_DECOMPRESSED_BYTES
-from genellm_dagster.geo.platform import read_platform_table
+from genellm_dagster.geo.platform import read_local_table, read_platform_table
 from genellm_dagster.geo.records import FileRecord, Manifest, Role
-from genellm_dagster.studies.cohort import Cohort
+from genellm_dagster.geo.soft import read_soft_family, read_soft_platform, read_soft_samples
+from genellm_dagster.geo.supplementary import read_supplementary
 
-MANIFEST_NAME = "manifest.json"
-_Get = Callable[[str, str, Role], FileRecord]
+__all__ = ["SeriesData", "fetch_series", "read_manifest", "read_samples", "read_series"]
+
+T = TypeVar("T")
+# As GEO names the kind of a series whose values are numbers of reads.
+_SEQUENCING = "high throughput sequencing"
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ class SeriesData:
         samples: One row a sample that has values; see :mod:`genellm_dagster.geo.header`.
         values: float32, index = ids as text (they may repeat), columns = gsm as in ``samples``.
         id_table: Columns id, symbol, entrez, ensembl; None when the ids need no table.
-        kind: ``array`` for what submitters normalised, ``counts`` for NCBI's raw counts.
+        kind: ``array`` for what submitters normalised, ``counts`` for numbers of reads.
         title: Title of the series.
         platform: The platform of these samples.
         without_values: Samples that the series names but that have no values.
+        report: JSON-safe: ``source`` (matrix, ncbi_counts, supplementary, soft), ``problems``
+            (name of a file that is left out -> why), and ``tables`` (what was found out about a
+            submitter's files; see :class:`genellm_dagster.geo.supplementary.TableReport`).
     """
 
     samples: pd.DataFrame
@@ -48,76 +52,22 @@ class SeriesData:
     title: str
     platform: str
     without_values: tuple[str, ...] = ()
+    report: dict[str, Any] = field(default_factory=dict)
 
 
-def fetch_series(client: GeoClient, cohort: Cohort, destination: Path) -> Manifest:
-    """Fetch the files that a cohort needs: its matrix, then counts or a platform table.
+@dataclass
+class _Read:
+    """What the files hold."""
 
-    The manifest is kept beside the files as ``manifest.json``; files that GEO has not changed
-    since are not fetched again.
-
-    Args:
-        client: Where to fetch from.
-        cohort: Its accession, platform and id_type are used.
-        destination: The folder for the files of this cohort, made when missing.
-
-    Raises:
-        GeoError: When a file is missing or broken, or the series does not fit the cohort.
-    """
-    known = _known_files(destination)
-
-    def get(path: str, name: str, role: Role) -> FileRecord:
-        previous = known.get(name)
-        record = client.fetch(path, destination / name, previous)
-        return record.model_copy(update={"name": name, "role": role})
-
-    folder = addresses.matrix_folder(cohort.accession)
-    name = _matrix_name(client, cohort)
-    files = [get(f"{folder}/{name}", name, "matrix")]
-    header = read_series_header(destination / name, client.options.max_decompressed_bytes)
-    _check_platform(header, cohort, destination / name)
-    if not header.has_values:
-        _refuse_other_ids(cohort)
-        counts = addresses.counts_name(cohort.accession)
-        annotation = addresses.counts_annotation_name()
-        roles: dict[Role, str] = {"counts": counts, "annotation": annotation}
-        for role, name in roles.items():
-            files.append(_first_found(_counts_places(client, cohort, name), name, role, get))
-    elif cohort.id_type == "probe":
-        files.append(_platform_file(client, cohort, get))
-    manifest = Manifest(
-        accession=cohort.accession, platform=cohort.platform, root=client.root, files=files
-    )
-    write_json(destination / MANIFEST_NAME, manifest.model_dump(mode="json"))
-    return manifest
-
-
-def fetch_headers(client: GeoClient, accession: str, destination: Path) -> dict[str, pd.DataFrame]:
-    """Fetch every series matrix of a series and read what it says of its samples.
-
-    Args:
-        client: Where to fetch from.
-        accession: The series.
-        destination: Folder for the files, made when missing.
-
-    Returns:
-        Name of the file to its samples, one row each.
-
-    Raises:
-        GeoError: When there is no such series or a file is broken.
-    """
-    folder = addresses.matrix_folder(accession)
-    names = [name for name in client.list_folder(folder) if name.endswith("_series_matrix.txt.gz")]
-    if not names:
-        raise MissingFileError(
-            f"{client.root}/{folder} holds no series matrix; check the accession and the GEO root."
-        )
-    headers = {}
-    for name in sorted(names):
-        client.fetch(f"{folder}/{name}", destination / name)
-        header = read_series_header(destination / name, client.options.max_decompressed_bytes)
-        headers[name] = header.samples
-    return headers
+    samples: pd.DataFrame
+    series: dict[str, list[str]]
+    values: pd.DataFrame | None
+    id_table: pd.DataFrame | None
+    kind: str
+    source: str
+    where: str
+    problems: dict[str, str]
+    tables: dict[str, Any] = field(default_factory=dict)
 
 
 def read_series(
@@ -131,42 +81,34 @@ def read_series(
         max_decompressed_bytes: The largest content of one file.
 
     Raises:
-        GeoError: When a file is missing, not the one that was fetched, or broken.
+        GeoError: When a file is missing, not the one that was fetched, or when what is needed of
+            them is broken.
     """
-    paths = {record.role: _verified(folder, record) for record in manifest.files}
-    if "matrix" not in paths:
-        raise GeoError(f"the manifest of {folder} names no matrix file; fetch the series again.")
-    matrix = read_series_matrix(paths["matrix"], max_decompressed_bytes)
-    values, id_table, kind = matrix.values, None, "array"
-    if "counts" in paths:
-        values, kind = read_rnaseq_counts(paths["counts"], max_decompressed_bytes), "counts"
-        if "annotation" in paths:
-            genes = read_count_annotation(paths["annotation"], max_decompressed_bytes)
-            id_table = genes.assign(id=genes["entrez"])[["id", "symbol", "entrez", "ensembl"]]
-    elif "platform" in paths:
-        id_table = read_platform_table(paths["platform"], max_decompressed_bytes)
-    if values is None:
+    files = _Files(folder, manifest, max_decompressed_bytes)
+    read = _from_family(files) if manifest.of_role("family") else _from_matrices(files)
+    read.id_table = _id_table(files, read)
+    if read.values is None:
         raise GeoError(
-            f"{paths['matrix']} holds no values and no counts were fetched beside it; fetch the "
+            f"{read.where} holds no values and no counts were fetched beside it; fetch the "
             "series again."
         )
-    samples = matrix.samples
-    here = samples["platform"].isna() | (samples["platform"] == manifest.platform)
-    wanted = samples[here & samples["gsm"].isin(values.columns)].reset_index(drop=True)
+    here, values = _of_platform(read.samples, manifest), read.values
+    wanted = here[here["gsm"].isin(values.columns)].reset_index(drop=True)
     if wanted.empty:
         raise GeoError(
-            f"none of the samples of {paths['matrix']} on {manifest.platform} has values in "
-            f"{paths.get('counts', paths['matrix'])}; check the cohort's platform."
+            f"none of the samples of {read.where} on {manifest.platform} has values; check the "
+            "cohort's platform."
         )
     gsms = list(wanted["gsm"])
     return SeriesData(
         samples=wanted,
         values=values if list(values.columns) == gsms else values[gsms],
-        id_table=id_table,
-        kind=kind,
-        title=" ".join(matrix.series.get("title", [])),
+        id_table=read.id_table,
+        kind=read.kind,
+        title=" ".join(read.series.get("title", [])),
         platform=manifest.platform,
-        without_values=tuple(samples.loc[here & ~samples["gsm"].isin(values.columns), "gsm"]),
+        without_values=tuple(here.loc[~here["gsm"].isin(values.columns), "gsm"]),
+        report={"source": read.source, "problems": read.problems, "tables": read.tables},
     )
 
 
@@ -186,128 +128,157 @@ def read_samples(
     Raises:
         GeoError: When the matrix is missing, not the one that was fetched, or broken.
     """
-    record = manifest.of_role("matrix")
-    if record is None:
-        raise GeoError(f"the manifest of {folder} names no matrix file; fetch the series again.")
-    samples = read_series_header(_verified(folder, record), max_decompressed_bytes).samples
+    files = _Files(folder, manifest, max_decompressed_bytes)
+    record = manifest.of_role("family")
+    if record is not None:
+        samples = read_soft_samples(files.path(record), None, files.limit)[1]
+    else:
+        headers = files.all_readable("matrix", lambda path: read_series_header(path, files.limit))
+        samples = _stacked([header.samples for header in headers.values()], files)
+    return _of_platform(samples, manifest)
+
+
+class _Files:
+    """The fetched files of a cohort, verified as they are used."""
+
+    def __init__(self, folder: Path, manifest: Manifest, limit: int) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.limit = limit
+        self.problems: dict[str, str] = dict(manifest.problems)
+
+    def path(self, record: FileRecord) -> Path:
+        return _verified(self.folder, record)
+
+    def first(self, role: Role) -> Path | None:
+        record = self.manifest.of_role(role)
+        return None if record is None else self.path(record)
+
+    def all_readable(self, role: Role, read: Callable[[Path], T]) -> dict[str, T]:
+        """Read every file of a role; one that is broken is told, unless it is the only one."""
+        records = self.manifest.all_of_role(role)
+        if not records:
+            raise GeoError(
+                f"the manifest of {self.folder} names no {role} file; fetch the series again."
+            )
+        found: dict[str, T] = {}
+        # What is not the fetched file is no matter of its content: it is refused in any case.
+        for record, path in [(record, self.path(record)) for record in records]:
+            try:
+                found[record.name] = read(path)
+            except GeoError as error:
+                if len(records) == 1:
+                    raise
+                self.problems[record.name] = str(error)
+        if not found:
+            raise GeoError(
+                f"no {role} file in {self.folder} could be read: {' '.join(self.problems.values())}"
+            )
+        return found
+
+
+def _from_family(files: _Files) -> _Read:
+    path = files.first("family")
+    if path is None:
+        raise AssertionError("there is a family file")
+    family = read_soft_family(path, files.manifest.platform, files.limit)
+    return _Read(
+        samples=family.samples,
+        series=family.series,
+        values=family.values,
+        id_table=family.id_tables.get(files.manifest.platform),
+        kind="array",
+        source="soft",
+        where=str(path),
+        problems=files.problems,
+    )
+
+
+def _from_matrices(files: _Files) -> _Read:
+    only_samples = files.manifest.of_role("counts") or files.manifest.of_role("supplementary")
+    if only_samples:
+        headers = files.all_readable("matrix", lambda path: read_series_header(path, files.limit))
+        samples = _stacked([header.samples for header in headers.values()], files)
+        series, values = next(iter(headers.values())).series, None
+    else:
+        parts = files.all_readable("matrix", lambda path: read_series_matrix(path, files.limit))
+        samples = _stacked([part.samples for part in parts.values()], files)
+        series = next(iter(parts.values())).series
+        filled = {name: part.values for name, part in parts.items() if part.values is not None}
+        values = _joined(filled, files)
+    where = str(files.folder / files.manifest.all_of_role("matrix")[0].name)
+    read = _Read(samples, series, values, None, "array", "matrix", where, files.problems)
+    counts = files.first("counts")
+    if counts is not None:
+        read.values, read.kind = read_rnaseq_counts(counts, files.limit), "counts"
+        read.source, read.where = "ncbi_counts", f"{where} and {counts.name}"
+    elif only_samples:
+        _add_submitted(read, files)
+    return read
+
+
+def _add_submitted(read: _Read, files: _Files) -> None:
+    """Read the values out of the submitter's files."""
+    manifest = files.manifest
+    if manifest.id_type is None:
+        raise GeoError(
+            f"the manifest of {files.folder} does not say what the ids are; fetch the series again."
+        )
+    id_type = manifest.id_type
+    here = _of_platform(read.samples, manifest)
+    tables = files.all_readable(
+        "supplementary",
+        lambda path: read_supplementary(path, here, id_type, manifest.sheet, files.limit),
+    )
+    read.values = _joined({name: table.values for name, table in tables.items()}, files)
+    read.tables = {name: table.report.as_json() for name, table in tables.items()}
+    read.source = "supplementary"
+    kinds = " ".join(read.series.get("type", []))
+    if _SEQUENCING in kinds and all(table.are_counts for table in tables.values()):
+        read.kind = "counts"
+
+
+def _id_table(files: _Files, read: _Read) -> pd.DataFrame | None:
+    local = files.first("local_platform")
+    if local is not None:
+        return read_local_table(local, files.limit)
+    annotation = files.first("annotation")
+    if annotation is not None:
+        genes = read_count_annotation(annotation, files.limit)
+        return genes.assign(id=genes["entrez"])[["id", "symbol", "entrez", "ensembl"]]
+    table = files.first("platform")
+    if table is None:
+        return read.id_table
+    if table.name.endswith("_family.soft.gz"):
+        return read_soft_platform(table, files.manifest.platform, files.limit)
+    return read_platform_table(table, files.limit)
+
+
+def _of_platform(samples: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     here = samples["platform"].isna() | (samples["platform"] == manifest.platform)
     return samples[here].reset_index(drop=True)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest that :func:`fetch_series` left in ``folder``.
-
-    Raises:
-        StoreError: When there is none or it is no JSON.
-        GeoError: When it is no manifest.
-    """
-    path = folder / MANIFEST_NAME
-    content = read_json(path)
-    try:
-        return Manifest.model_validate(content)
-    except ValidationError as error:
+def _stacked(parts: list[pd.DataFrame], files: _Files) -> pd.DataFrame:
+    """Put the samples of the parts of a matrix below one another."""
+    if len(parts) == 1:
+        return parts[0]
+    samples = pd.concat(parts, ignore_index=True)
+    twice = samples.loc[samples["gsm"].duplicated(), "gsm"]
+    if len(twice):
         raise GeoError(
-            f"{path} is no manifest of fetched files ({error.error_count()} fields are wrong); "
-            "delete it and fetch the series again."
-        ) from error
-
-
-def _known_files(destination: Path) -> Mapping[str, FileRecord]:
-    if not (destination / MANIFEST_NAME).exists():
-        return {}
-    return {record.name: record for record in read_manifest(destination).files}
-
-
-def _matrix_name(client: GeoClient, cohort: Cohort) -> str:
-    """Choose the file of the cohort's platform among the matrix files of the series."""
-    own = addresses.matrix_name(cohort.accession, cohort.platform)
-    single = addresses.matrix_name(cohort.accession)
-    folder = addresses.matrix_folder(cohort.accession)
-    try:
-        names = client.list_folder(folder)
-    except MissingFileError as error:
-        # A web server may serve files without listing folders.
-        names = [name for name in (own, single) if client.exists(f"{folder}/{name}")]
-        if not names:
-            raise MissingFileError(
-                f"{cohort.accession} has no series matrix below {client.root} ({folder} is "
-                "missing); check the accession and the GEO root."
-            ) from error
-    for name in (own, single):
-        if name in names:
-            return name
-    pattern = re.compile(rf"{cohort.accession}-(GPL\d+)_series_matrix\.txt\.gz", re.ASCII)
-    platforms = [match[1] for name in names if (match := pattern.fullmatch(name))]
-    if not platforms:
-        raise MissingFileError(
-            f"{client.root}/{folder} holds no series matrix of {cohort.accession}; check the "
-            "accession and the GEO root."
+            f"the matrix files in {files.folder} name {twice.iloc[0]} more than once; fetch the "
+            "series again."
         )
-    raise GeoError(
-        f"{cohort.accession} has no samples on {cohort.platform} but on {', '.join(platforms)}; "
-        "correct the cohort's platform."
-    )
+    return samples.astype(object).where(samples.notna(), None)
 
 
-def _check_platform(header: SeriesHeader, cohort: Cohort, path: Path) -> None:
-    platforms = set(header.samples["platform"].dropna())
-    if platforms and cohort.platform not in platforms:
-        raise GeoError(
-            f"the samples of {path.name} are on {', '.join(sorted(platforms))}, not on "
-            f"{cohort.platform} as the cohort {cohort.accession} says; correct its platform."
-        )
-
-
-def _refuse_other_ids(cohort: Cohort) -> None:
-    if cohort.id_type != "entrez":
-        raise GeoError(
-            f"the matrix of {cohort.accession} holds its header only; NCBI's counts of it are by "
-            f"Entrez id, so set id_type: entrez in its cohort file (it says {cohort.id_type})."
-        )
-
-
-def _counts_places(client: GeoClient, cohort: Cohort, name: str) -> list[str]:
-    """Return where to look for a count file, first place first."""
-    mirror = f"{addresses.counts_folder(cohort.accession)}/{name}"
-    if client.web is None:
-        return [mirror]
-    page = f"{client.web}/{addresses.counts_page(cohort.accession, name)}"
-    return [page] if client.is_ncbi else [mirror, page]
-
-
-def _first_found(places: list[str], name: str, role: Role, get: _Get) -> FileRecord:
-    for place in places:
-        try:
-            return get(place, name, role)
-        except (MissingFileError, HtmlError):
-            continue
-    raise MissingFileError(
-        f"{name} is at none of {', '.join(places)}: the series matrix holds its header only and "
-        "NCBI has made no counts of this series; leave the cohort out."
-    )
-
-
-def _platform_file(client: GeoClient, cohort: Cohort, get: _Get) -> FileRecord:
-    """Fetch the curated table of the platform, else the submitter's from GEO's web page."""
-    platform = cohort.platform
-    curated = addresses.platform_annotation(platform)
-    try:
-        return get(curated, f"{platform}.annot.gz", "platform")
-    except MissingFileError as error:
-        if client.web is None:
-            raise MissingFileError(
-                f"{client.root}/{curated} does not exist, and a mirror of files has no other table "
-                f"of {platform}; add that file, or set id_type in the cohort {cohort.accession} if "
-                "its ids are no probes."
-            ) from error
-    page = f"{client.web}/{addresses.platform_page(platform)}"
-    try:
-        return get(page, f"{platform}.txt", "platform")
-    except (MissingFileError, HtmlError) as error:
-        raise MissingFileError(
-            f"GEO has no table of {platform}, neither {curated} nor {page}; check the platform of "
-            f"the cohort {cohort.accession}, or set another id_type."
-        ) from error
+def _joined(parts: Mapping[str, pd.DataFrame], files: _Files) -> pd.DataFrame | None:
+    if not parts:
+        return None
+    values, left_out = join_values(parts)
+    files.problems |= left_out
+    return values
 
 
 def _verified(folder: Path, record: FileRecord) -> Path:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -37,16 +39,35 @@ class Throttle:
         Raises:
             GeoError: When the lock folder cannot be used or another process never lets go.
         """
+        with self._slot(host) as (slot_file, now):
+            slot = max(now, self._read(slot_file, now))
+            self._write(slot_file, slot + self._interval)
+        time.sleep(max(0.0, slot - now))
+
+    def hold(self, host: str, seconds: float) -> None:
+        """Let no process send a request to ``host`` for a while: it said that it gets too many.
+
+        Args:
+            host: The host that refused a request.
+            seconds: How long it asks to wait.
+
+        Raises:
+            GeoError: As :meth:`wait`.
+        """
+        with self._slot(host) as (slot_file, now):
+            # Half of what is taken for a slot of another clock, so that the queue behind fits, too.
+            until = now + min(seconds, self._timeout / 2)
+            self._write(slot_file, max(until, self._read(slot_file, now)))
+
+    @contextmanager
+    def _slot(self, host: str) -> Iterator[tuple[Path, float]]:
         # All of NCBI's hosts share one limit.
         name = _NCBI if host == _NCBI or host.endswith(f".{_NCBI}") else host
         name = re.sub(r"[^A-Za-z0-9.-]", "_", name)
-        slot_file = self._folder / f"{name}.next"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with FileLock(str(self._folder / f"{name}.lock"), timeout=self._timeout):
-                now = time.time()
-                slot = max(now, self._read(slot_file, now))
-                slot_file.write_text(repr(slot + self._interval), encoding="ascii")
+                yield self._folder / f"{name}.next", time.time()
         except Timeout as error:
             raise GeoError(
                 f"another process holds {self._folder / name}.lock for more than "
@@ -57,7 +78,6 @@ class Throttle:
                 f"the lock folder {self._folder} cannot be written ({error.strerror or error}); "
                 "set lock_folder to a folder that can."
             ) from error
-        time.sleep(max(0.0, slot - now))
 
     def _read(self, slot_file: Path, now: float) -> float:
         try:
@@ -66,3 +86,6 @@ class Throttle:
             return now
         # A slot far ahead is left over from a clock that was set back; nobody queues that deep.
         return slot if slot - now < self._timeout else now
+
+    def _write(self, slot_file: Path, slot: float) -> None:
+        slot_file.write_text(repr(slot), encoding="ascii")

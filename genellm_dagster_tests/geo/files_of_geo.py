@@ -88,3 +88,53 @@ def write_mirror(root: Path, files: Mapping[str, str | bytes]) -> Path:
 def matrix_path(accession: str = "GSE123", platform: str | None = None) -> str:
     name = addresses.matrix_name(accession, platform)
     return f"{addresses.matrix_folder(accession)}/{name}"
+
+
+def sample_soft(
+    gsm: str,
+    rows: Sequence[Sequence[str]],
+    *,
+    platform: str = "GPL570",
+    names: Sequence[str] = ("ID_REF", "VALUE"),
+    lines: Sequence[str] = ("!Sample_characteristics_ch1 = age: 4",),
+    end: bool = True,
+) -> str:
+    text = [
+        f"^SAMPLE = {gsm}",
+        f"!Sample_title = child {gsm[3:]}",
+        f"!Sample_geo_accession = {gsm}",
+        "!Sample_source_name_ch1 = Whole blood",
+        "!Sample_organism_ch1 = Homo sapiens",
+        *lines,
+        f"!Sample_platform_id = {platform}",
+        "#ID_REF = ",
+        "#VALUE = log2 signal",
+        "!sample_table_begin",
+        *("\t".join(cells) for cells in (names, *rows)),
+    ]
+    return "\n".join([*text, *(["!sample_table_end"] if end else [])]) + "\n"
+
+
+def family_text(
+    samples: Sequence[str],
+    *,
+    gsms: Sequence[str] = GSMS,
+    platforms: Mapping[str, Sequence[Sequence[str]]] | None = None,
+    extra: Sequence[str] = (),
+) -> str:
+    """A SOFT family file: the series, its platforms (name -> rows of their table), its samples."""
+    tables = {"GPL570": [["ID", "Gene Symbol"], ["1007_s_at", "DDR1"]]}
+    lines = [
+        "^DATABASE = GeoMiame",
+        "!Database_name = Gene Expression Omnibus (GEO)",
+        "^SERIES = GSE123",
+        "!Series_title = Sepsis in children",
+        "!Series_type = Expression profiling by array",
+        *(f"!Series_sample_id = {gsm}" for gsm in gsms),
+        *extra,
+    ]
+    for platform, rows in (tables if platforms is None else platforms).items():
+        lines += [f"^PLATFORM = {platform}", f"!Platform_title = {platform}", "#ID = "]
+        lines += ["!platform_table_begin", *("\t".join(cells) for cells in rows)]
+        lines.append("!platform_table_end")
+    return "\n".join(lines) + "\n" + "".join(samples)

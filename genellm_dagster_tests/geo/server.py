@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import sys
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+# What NCBI holds to, whoever asks.
+_MOST_SUMMARIES = 500
+_MOST_SUMMARY_BYTES = 10 << 20
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Mood:
     cut_after: int | None = None
     length: int | None = None
     without_length: bool = False
+    #: After ``cut_after`` bytes: wait for this (the client may be killed meanwhile), then cut.
+    hold: threading.Event | None = None
 
 
 @dataclass
@@ -47,6 +55,10 @@ class FakeGeo:
     moods: dict[str, deque[Mood]] = field(default_factory=lambda: defaultdict(deque))
     pages: dict[str, Callable[[Request], tuple[int, bytes]]] = field(default_factory=dict)
     lists_folders: bool = True
+    sends_parts: bool = True
+    tags_files: bool = False
+    dates_files: bool = True
+    summary_bytes: int = _MOST_SUMMARY_BYTES
 
     def next(self, path: str, *moods: Mood) -> None:
         """Answer the next requests of ``path`` in these moods."""
@@ -55,20 +67,56 @@ class FakeGeo:
     def asked(self, path: str) -> list[Request]:
         return [request for request in self.requests if request.path == path]
 
-    def serve_catalogue(self, series: list[dict[str, Any]]) -> None:
-        """Play esearch and esummary over these series."""
+    def serve_catalogue(self, series: list[Any], knows_update_dates: bool = True) -> None:
+        """Play esearch and esummary over these series, within NCBI's limits.
+
+        A series is what esummary tells of it; its ``udat`` is searched but not told.
+        """
+        results: dict[str, list[Any]] = {}
 
         def esearch(request: Request) -> tuple[int, bytes]:
-            found = {"count": str(len(series)), "webenv": "MCID_1", "querykey": "1"}
+            term = request.form["term"]
+            if not knows_update_dates:
+                # A field that it does not know is dropped without a word.
+                term = term.replace("[UDAT]", "")
+            key = str(len(results) + 1)
+            results[key] = [entry for entry in series if _is_meant(entry, term)]
+            found = {
+                "count": str(len(results[key])),
+                "webenv": "MCID_1",
+                "querykey": key,
+                "querytranslation": term,
+            }
             return 200, json.dumps({"esearchresult": found}).encode()
 
         def esummary(request: Request) -> tuple[int, bytes]:
-            assert (request.form["WebEnv"], request.form["query_key"]) == ("MCID_1", "1")
+            assert request.form["WebEnv"] == "MCID_1"
             start, size = int(request.form["retstart"]), int(request.form["retmax"])
-            page = {str(start + n): entry for n, entry in enumerate(series[start : start + size])}
-            return 200, json.dumps({"result": {"uids": list(page), **page}}).encode()
+            if size > _MOST_SUMMARIES:
+                return 200, b'{"error": "Too many UIDs in request. Maximum number is 500"}'
+            found = results[request.form["query_key"]][start : start + size]
+            told = [
+                {key: value for key, value in entry.items() if key != "udat"}
+                if isinstance(entry, dict)
+                else entry
+                for entry in found
+            ]
+            page = {str(200_000_000 + start + n): entry for n, entry in enumerate(told)}
+            text = json.dumps({"result": {"uids": list(page), **page}}).encode()
+            if len(text) > self.summary_bytes:
+                reason = f"Input XML size is {len(text)} bytes, and cannot be transformed to JSON."
+                return 200, json.dumps({"eutilsresult": {"ERROR": reason}}).encode()
+            return 200, text
 
         self.pages |= {"/eutils/esearch.fcgi": esearch, "/eutils/esummary.fcgi": esummary}
+
+
+def _is_meant(entry: Any, term: str) -> bool:
+    since = {tag: day for day, tag in re.findall(r'"([\d/]+)"\[([PU]DAT)\] : "3000"', term)}
+    if not since or not isinstance(entry, dict):
+        return True
+    dates = {"PDAT": entry.get("pdat", ""), "UDAT": entry.get("udat", "")}
+    return any(str(dates[tag]) >= day for tag, day in since.items())
 
 
 def _handler(geo: FakeGeo) -> type[BaseHTTPRequestHandler]:
@@ -116,12 +164,29 @@ def _handler(geo: FakeGeo) -> type[BaseHTTPRequestHandler]:
                 return Mood(body=text.encode())
             if not file.is_file():
                 return Mood(404, body=b"<html>not found</html>")
-            changed = formatdate(file.stat().st_mtime, usegmt=True)
-            if self.headers.get("If-Modified-Since") == changed:
-                return Mood(304, body=b"")
-            mood.body = file.read_bytes()
-            mood.headers = {"Last-Modified": changed, **mood.headers}
-            return mood
+            content = file.read_bytes()
+            told = {}
+            if geo.dates_files:
+                told["Last-Modified"] = formatdate(file.stat().st_mtime, usegmt=True)
+            if geo.tags_files:
+                told["ETag"] = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+            if self._is_known(told):
+                return Mood(304, told, body=b"")
+            status = mood.status
+            part = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            if part and geo.sends_parts and self.headers.get("If-Range") in told.values():
+                start = int(part[1])
+                if start >= len(content):
+                    return Mood(416, {"Content-Range": f"bytes */{len(content)}"}, b"")
+                told["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+                status, content = 206, content[start:]
+            return replace(mood, status=status, body=content, headers={**told, **mood.headers})
+
+        def _is_known(self, told: dict[str, str]) -> bool:
+            if "If-None-Match" in self.headers:
+                return self.headers["If-None-Match"] == told.get("ETag")
+            since = self.headers.get("If-Modified-Since")
+            return since is not None and since == told.get("Last-Modified")
 
         def _send(self, mood: Mood) -> None:
             body = mood.body or b""
@@ -135,6 +200,9 @@ def _handler(geo: FakeGeo) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body if mood.cut_after is None else body[: mood.cut_after])
+            if mood.hold is not None:
+                self.wfile.flush()
+                mood.hold.wait(60)
             if mood.cut_after is not None or mood.without_length:
                 self.close_connection = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import string
 import threading
 from collections.abc import Sequence
@@ -246,13 +247,53 @@ def test_a_table_of_many_blocks_is_read_whole(
     np.testing.assert_array_equal(values.to_numpy(), np.array(cells, dtype=np.float32))
 
 
+CELLS = st.one_of(
+    st.floats(width=32, allow_nan=False, allow_infinity=False).map(repr),
+    st.sampled_from(["", "NA", "null", " 1.5", "2 ", '"7"', "+3", ".5", "1.e2"]),
+)
+
+
+@given(
+    cells=st.integers(1, 3).flatmap(
+        lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1)
+    ),
+    cuts=st.sets(st.integers(1, 12)),
+)
+@settings(max_examples=80, deadline=None)
+def test_where_a_table_is_cut_into_blocks_changes_nothing(
+    cells: list[list[str]], cuts: set[int]
+) -> None:
+    columns = [f"GSM{n}" for n in range(len(cells[0]))]
+    lines = ["\t".join([f"{n}_at", *row]) + "\n" for n, row in enumerate(cells)]
+    places = [0, *sorted(cut for cut in cuts if cut < len(lines)), len(lines)]
+    blocks = ["".join(lines[a:b]).encode() for a, b in itertools.pairwise(places)]
+    slow_ids, slow = numeric._Parser(columns, "table")._parse_slowly("".join(lines).encode())
+    ids, values = numeric.read_numbers(blocks, columns, "table")
+    assert ids == slow_ids
+    assert values.shape == (len(lines), len(columns))
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, slow)
+    values[:] = 0  # it is the caller's own
+
+
+def test_words_for_missing_in_a_later_block_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compressed, "_PIECE_BYTES", 1_000)
+    rows = [(f"{n}_at", "1.5", "null" if n == 150 else "2", "NA" if n > 190 else "3")
+            for n in range(200)]  # fmt: skip
+    values = read_series_matrix(write(tmp_path, matrix_text(rows=rows))).values
+    assert values is not None
+    missing = values.isna()
+    assert missing["GSM2"].to_numpy().nonzero()[0].tolist() == [150]
+    assert missing["GSM3"].to_numpy().nonzero()[0].tolist() == list(range(191, 200))
+    assert not missing["GSM1"].any()
+
+
 @given(
     cells=st.lists(
         st.lists(
-            st.one_of(
-                st.floats(width=32, allow_nan=False, allow_infinity=False).map(repr),
-                st.sampled_from(["", "NA", "null", " 1.5", "2 ", '"7"', "+3", ".5", "1.e2"]),
-            ),
+            CELLS,
             min_size=3,
             max_size=3,
         ),

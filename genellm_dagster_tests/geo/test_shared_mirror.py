@@ -13,9 +13,11 @@ import pytest
 
 from genellm_dagster.geo.catalog import search_series
 from genellm_dagster.geo.client import GeoClient
+from genellm_dagster.geo.matrix import read_series_matrix
 from genellm_dagster.geo.options import GeoOptions
 from genellm_dagster.geo.platform import read_platform_table
 from genellm_dagster.geo.series import fetch_series, read_series
+from genellm_dagster.geo.supplementary import read_supplementary
 from genellm_dagster.studies.cohort import Cohort
 from genellm_dagster.studies.study import Study
 from genellm_dagster_tests.geo.files_of_geo import matrix_path
@@ -75,6 +77,23 @@ def test_a_real_series_reads_as_an_independent_reader_reads_it(
     else:
         assert data.id_table is not None
         assert set(data.values.index) <= set(data.id_table["id"])
+
+
+@pytest.mark.parametrize("accession", sorted(set(SERIES) - {"GSE107991"}))
+def test_a_real_series_reads_the_same_as_a_submitters_table_by_title(
+    accession: str, tmp_path: Path
+) -> None:
+    matrix = read_series_matrix(MIRROR / matrix_path(accession))
+    assert matrix.values is not None
+    values = matrix.values.iloc[:200]
+    path = tmp_path / f"{accession}_norm.csv.gz"
+    titles = dict(zip(matrix.samples["gsm"], matrix.samples["title"], strict=True))
+    values.rename(columns=titles).to_csv(path, sep=";", decimal=",")
+    table = read_supplementary(path, matrix.samples, SERIES[accession][1])  # type: ignore[arg-type]
+    assert table.report.matched_by == {"title": len(values.columns)}
+    assert table.values.columns.tolist() == values.columns.tolist()
+    assert table.values.index.tolist() == values.index.tolist()
+    np.testing.assert_allclose(table.values.to_numpy(), values.to_numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

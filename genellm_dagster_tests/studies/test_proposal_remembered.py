@@ -6,7 +6,7 @@ import pytest
 
 from genellm_dagster.studies.proposal import SeriesFacts, propose_cohort
 from genellm_dagster.studies.proposal.model import Proposal
-from genellm_dagster_tests.studies.makers import cohort_of, study_of
+from genellm_dagster_tests.studies.makers import cohort_of, samples_of, study_of
 from genellm_dagster_tests.studies.series_remembered import SERIES
 
 SURE = 0.9
@@ -73,3 +73,18 @@ def test_sample_names_that_look_like_times_are_no_times() -> None:
 
 def test_codes_without_a_legend_stay_open() -> None:
     assert proposed("GSE999992").labels.isna().all()
+
+
+@pytest.mark.parametrize(
+    ("key", "stratum", "at_most"), [("age", "pediatric", 0.8), ("age (years)", None, 0.0)]
+)
+def test_ages_that_contradict_the_words_of_a_series_lower_what_the_words_tell(
+    key: str, stratum: str | None, at_most: float
+) -> None:
+    samples = samples_of(6, disease_state=["sepsis", "healthy control"] * 3)
+    samples[f"characteristics: {key}"] = ["34", "45", "61", "29", "70", "33"]
+    facts = SeriesFacts(accession="GSE5", platform="GPL570", title="Sepsis in children")
+    proposal = propose_cohort(samples, facts, study_of())
+    assert proposal.cohort.sample.age is None
+    assert proposal.cohort.default_stratum == stratum
+    assert proposal.confidence <= at_most

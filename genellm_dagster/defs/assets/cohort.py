@@ -46,26 +46,27 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         store: StoreResource,
         raw_series: dict,
     ) -> dg.MaterializeResult:
+        from genellm_dagster.geo.options import NCBI_ROOT
         from genellm_dagster.geo.records import Manifest
         from genellm_dagster.geo.series import read_samples
-        from genellm_dagster.studies.curation import (
-            absent_fields,
-            build_sample_sheet,
-            check_expected_labels,
-        )
+        from genellm_dagster.studies.curation import absent_fields, build_sample_sheet
+        from genellm_dagster.studies.verification import verify_cohort
 
         name = context.partition_key
         cohort = study.cohort(name)
         folder = store.place("raw_series", name)
         limit = settings.geo.max_decompressed_bytes
-        samples = read_samples(folder, Manifest.model_validate(raw_series), limit)
+        manifest = Manifest.model_validate(raw_series)
+        samples = read_samples(folder, manifest, limit)
         sheet = build_sample_sheet(samples, cohort, study)
-        check_expected_labels(sheet, cohort)
+        verification = verify_cohort(sheet, cohort, manifest.root == NCBI_ROOT)
         return dg.MaterializeResult(
             value=sheet,
             metadata={
                 **shown.sample_sheet(sheet),
                 "fields_no_sample_has": ", ".join(absent_fields(samples, cohort)) or "none",
+                "expected_numbers": shown.markdown(verification.table, rows=40),
+                "verification": verification.note,
             },
             check_results=[
                 checks.structure(context.asset_key, sheet, "sample_sheet"),
@@ -110,13 +111,14 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         result = build_expression(
             series.values, series.id_table, study.cohort(name), series.kind, settings.expression
         )
-        write_json(store.place("gene_expression", f"{name}.json"), result.report)
+        report = {**result.report, "series": series.report}
+        write_json(store.place("gene_expression", f"{name}.json"), report)
         return dg.MaterializeResult(
             value=result.table,
             metadata={
                 "genes": len(result.table),
                 "samples": result.table.shape[1],
-                "mapping_and_scale": dg.MetadataValue.json(result.report),
+                "mapping_and_scale": dg.MetadataValue.json(report),
                 "distribution": shown.distribution(result.table),
             },
             check_results=[checks.expression_structure(context.asset_key, result.table)],

@@ -8,7 +8,7 @@ import pandas as pd
 from genellm_dagster.defs import checks, shown
 from genellm_dagster.defs.partitions import StudyPartitions
 from genellm_dagster.defs.resources import GeoResource, StoreResource
-from genellm_dagster.settings import Settings
+from genellm_dagster.settings import Settings, study_as_it_is_now
 
 GROUP = "geo"
 
@@ -24,17 +24,22 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         io_manager_key="parquet",
         description=(
             f"Every series that the search of the study finds: `{study.search}`. In a file mirror: "
-            "every series that it holds."
+            "every series that it holds. Kept from search to search, with what became of each: "
+            "found, proposed, approved, rejected, ingested."
         ),
     )
     def geo_catalog(
-        settings: dg.ResourceParam[Settings], geo: GeoResource
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        geo: dg.ResourceParam[GeoResource],
     ) -> dg.MaterializeResult[pd.DataFrame]:
-        from genellm_dagster.geo.catalog import search_series
+        from genellm_dagster.workflows.discovery import discover
 
         with geo.client(settings) as client:
-            catalog = search_series(client, study)
-        return dg.MaterializeResult(value=catalog, metadata=shown.table(catalog))
+            # Cohorts are approved while this code location is loaded.
+            now = study_as_it_is_now(settings, study)
+            discovery = discover(client, settings, now, announce=context.log.info)
+        return dg.MaterializeResult(value=discovery.catalog, metadata=shown.discovery(discovery))
 
     @dg.asset(
         key=parts.key("raw_series"),
@@ -57,7 +62,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
     def raw_series(
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],
-        geo: GeoResource,
+        geo: dg.ResourceParam[GeoResource],
         store: StoreResource,
     ) -> dg.MaterializeResult:
         from genellm_dagster.geo.series import fetch_series
@@ -73,6 +78,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             metadata={
                 **shown.table(files[["name", "role", "size", "fetched_at", "address"]]),
                 "fetched": dg.MetadataValue.timestamp(datetime.now(UTC)),
+                "not_usable": dg.MetadataValue.json(manifest.problems),
             },
             check_results=[checks.files_are_whole(context.asset_key, folder, manifest)],
         )

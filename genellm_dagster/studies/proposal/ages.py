@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -64,6 +64,12 @@ class AgeProposal:
     abstained: dict[str, str]
 
 
+_DOUBT = "holds numbers that cannot be taken as ages:"
+_CONTRADICTED = "whose median age would be"
+_DOUBTED = 0.8
+"""Confidence of a stratum told by words beside ages that cannot be read."""
+
+
 @dataclass(frozen=True)
 class _Candidate:
     field: str
@@ -88,6 +94,12 @@ def infer_age(samples: pd.DataFrame, facts: SeriesFacts, study: Study) -> AgePro
             best = found
     if best is None:
         abstained.setdefault("age", "no field holds ages")
+        if stratum_finding is not None and _DOUBT in abstained["age"]:
+            # Words and numbers disagree, or nobody can say in which unit they agree.
+            stratum_finding = replace(stratum_finding, confidence=_DOUBTED)
+            if _CONTRADICTED in abstained["age"]:
+                stratum = stratum_finding = None
+                abstained["default_stratum"] = "the words of the series and its ages disagree"
         confidence = stratum_finding.confidence if stratum_finding else 0.0
         if stratum is None:
             abstained.setdefault(
@@ -176,7 +188,7 @@ def _candidate(
     ages = [(low + high) / 2 for found in bounds if found is not None for low, high in [found]]
     confidence, why, trouble = _plausible(key, unit, own_unit, recorded, ages, facts)
     if trouble:
-        abstained["age"] = f"{field!r}: {trouble}"
+        abstained["age"] = f"{field!r} {_DOUBT} {trouble}"
         return None
     if readable < 1:
         warnings.append(
@@ -218,9 +230,9 @@ def _plausible(
     if unit is not None or own_unit:
         why = "the unit stands in the field's name" if unit else "the values name their units"
         if child and not adult and median > 21:
-            return 0.0, "", f"a series about children, but the median age would be {median:.0f}"
+            return 0.0, "", f"a series about children {_CONTRADICTED} {median:.0f}"
         if adult and not child and median < 15:
-            return 0.0, "", f"a series about adults, but the median age would be {median:.1f}"
+            return 0.0, "", f"a series about adults {_CONTRADICTED} {median:.1f}"
         return 0.97, why, ""
     if len(recorded) >= 10 and distinct <= 4 and max(ages) < 10:
         return 0.0, "", f"only the values {', '.join(sorted(set(recorded)))[:60]}: codes, not ages"
