@@ -108,14 +108,19 @@ def approve(
     from genellm_dagster.settings import study_file_of
     from genellm_dagster.store import Store
     from genellm_dagster.studies.approval import approve_cohort
+    from genellm_dagster.studies.loading import known_cohorts
     from genellm_dagster.workflows.catalog import update_statuses
-    from genellm_dagster.workflows.proposals import proposal_of
+    from genellm_dagster.workflows.proposals import proposal_of, read_proposals
 
     settings, chosen = read_settings(study, geo_root, None)
     store = Store(settings.store, chosen.name)
-    proposed = proposal_of(store, accession)
     file = study_file_of(settings)
-    approval = approve_cohort(proposed.file, proposed.name, file, settings.data_dir)
+    proposals = read_proposals(store)
+    if accession in known_cohorts(settings.data_dir) and accession not in proposals:
+        approval = approve_cohort(None, accession, file, settings.data_dir)
+    else:
+        proposed = proposal_of(store, accession)
+        approval = approve_cohort(proposed.file, proposed.name, file, settings.data_dir)
     with dagster_instance(settings) as instance:
         add_partitions(instance, approval.study)
     update_statuses(store, approval.study)

@@ -89,7 +89,8 @@ def build_sensors(parts: StudyPartitions, settings: Settings) -> list[dg.SensorD
         minimum_interval_seconds=_OFTEN_SECONDS,
         default_status=_running_if(options.refresh),
         description="Runs what new cohorts, revised series and changed descriptions ask for, down "
-        "to the report. Begins once the study has a report; the same change is never run twice.",
+        "to the report. Begins once the study has a report. What succeeded is not run twice; "
+        "what failed is tried again the next day, or when something else changes.",
     )
     def study_refresh(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from genellm_dagster.workflows.done import pending, pending_key, read_changes, read_done
@@ -114,8 +115,8 @@ def build_sensors(parts: StudyPartitions, settings: Settings) -> list[dg.SensorD
             run_requests=[
                 dg.RunRequest(
                     # What waits, with the fingerprints of its files: a revised series runs again,
-                    # the same revision never does.
-                    run_key=pending_key(done, study, changes, waiting),
+                    # the same revision does not. The day: what failed is tried again tomorrow.
+                    run_key=f"{pending_key(done, study, changes, waiting)} {datetime.now(UTC):%F}",
                     tags={"genellm/why": told[:500]},
                 )
             ],

@@ -210,7 +210,7 @@ def read_blocks(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> Iterator
     Raises:
         GeoError: As :func:`read_pieces`, and for a line longer than any table's.
     """
-    held: list[bytes] = []
+    held: list[bytes | memoryview] = []
     size = 0
     for piece in read_pieces(path, max_bytes):
         held.append(piece)
@@ -222,11 +222,11 @@ def read_blocks(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> Iterator
                     "GEO, fetch it again."
                 )
             continue
-        text = b"".join(held)
-        cut = text.rfind(b"\n") + 1
-        yield _with_unix_ends(text[:cut])
-        held = [text[cut:]]
-        size = len(held[0])
+        cut = piece.rfind(b"\n") + 1
+        held[-1] = memoryview(piece)[:cut]  # copied once only
+        yield _with_unix_ends(b"".join(held))
+        held = [piece[cut:]]
+        size = len(piece) - cut
     if size:
         yield _with_unix_ends(b"".join(held))
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from genellm_dagster.errors import GeoError
 from genellm_dagster.geo.compressed import prefetch, read_blocks
+from genellm_dagster.geo.growing import text_bytes
 from genellm_dagster.geo.header import refuse_duplicates
 from genellm_dagster.geo.numeric import read_numbers, unquote
 from genellm_dagster.geo.options import MAX_DECOMPRESSED_BYTES
@@ -43,7 +44,8 @@ def read_rnaseq_counts(
                 f"{ID_COLUMN}); fetch it again."
             )
         refuse_duplicates(columns, f"{where}: the first line")
-        ids, values = read_numbers(chain([rest] if rest else [], blocks), columns, where)
+        rows, size = chain([rest] if rest else [], blocks), text_bytes(path)
+        ids, values = read_numbers(rows, columns, where, expected_bytes=size)
     if not ids:
         raise GeoError(f"{where} holds no gene; fetch it again.")
     if (values < 0).any():

@@ -11,6 +11,7 @@ import pandas as pd
 
 from genellm_dagster.errors import GeoError
 from genellm_dagster.geo.compressed import prefetch, read_blocks
+from genellm_dagster.geo.growing import text_bytes
 from genellm_dagster.geo.header import parse_header, refuse_duplicates
 from genellm_dagster.geo.numeric import read_numbers, unquote
 from genellm_dagster.geo.options import MAX_DECOMPRESSED_BYTES
@@ -91,7 +92,8 @@ def read_series_matrix(
         gsms = list(samples["gsm"])
         if columns is not None:
             _check_columns(columns, gsms, where)
-        ids, values = read_numbers(rows, columns or gsms, where, end_mark=TABLE_END)
+        size = text_bytes(path)
+        ids, values = read_numbers(rows, columns or gsms, where, TABLE_END, expected_bytes=size)
     if not ids:
         return SeriesMatrix(series, samples, None)
     frame = pd.DataFrame(

@@ -41,7 +41,7 @@ def series_of(name: str) -> str:
 
 
 def approve_cohort(
-    proposal: Path, name: str, study_file: Path, data_dir: Path, note: str | None = None
+    proposal: Path | None, name: str, study_file: Path, data_dir: Path, note: str | None = None
 ) -> Approval:
     """Move a proposed cohort among the cohorts of a study.
 
@@ -50,6 +50,7 @@ def approve_cohort(
 
     Args:
         proposal: The proposed cohort file, perhaps corrected by hand; it is removed at the end.
+            None: the description that is in ``data_dir/cohorts`` already.
         name: The cohort, ``GSE123`` or ``GSE123-GPL4``.
         study_file: The study.
         data_dir: The folder with ``cohorts/``.
@@ -59,12 +60,12 @@ def approve_cohort(
         StudyError: When the description does not fit the study, another one of that name is there,
             or a file cannot be written. Nothing is written then.
     """
-    cohort = read_cohort(proposal, name)
-    study = load_study(study_file, data_dir=data_dir)
     target = data_dir / "cohorts" / f"{name}.yaml"
+    cohort = read_cohort(proposal or target, name)
+    study = load_study(study_file, data_dir=data_dir)
     changed = _with_cohort(study, name, cohort, study_file)
     there = _described_as(target, name, cohort)
-    if not there:
+    if proposal is not None and not there:
         text = proposal.read_text(encoding="utf-8-sig")
         _write(target, _with_note(text, note) if note else text)
     try:
@@ -74,7 +75,8 @@ def approve_cohort(
         if not there:
             target.unlink(missing_ok=True)
         raise
-    proposal.unlink(missing_ok=True)
+    if proposal is not None:
+        proposal.unlink(missing_ok=True)
     # The file that stands there now, so that what is written next goes into it.
     own = read_cohort(target, name)
     files = {**changed.cohort_files, name: own}
@@ -158,8 +160,8 @@ def _described_as(target: Path, name: str, cohort: Cohort) -> bool:
     own = read_cohort(target, name)
     if own.model_dump(exclude=_CURATORS_OWN) != cohort.model_dump(exclude=_CURATORS_OWN):
         raise StudyError(
-            f"{target} describes {name} in another way than the proposal {cohort.origin}; keep one "
-            "of the two, and add the name to the study's `cohorts:` when it is that file."
+            f"{target} describes {name} in another way than the proposal {cohort.origin}; delete "
+            "one of the two and approve again."
         )
     return True
 

@@ -16,6 +16,7 @@ from genellm_dagster.geo.series import read_manifest
 from genellm_dagster.settings import Settings, study_as_it_is_now, study_file_of
 from genellm_dagster.store import Store
 from genellm_dagster.studies.approval import approve_cohort, series_of
+from genellm_dagster.studies.loading import known_cohorts
 from genellm_dagster.studies.options import DiscoveryOptions
 from genellm_dagster.studies.study import Study
 from genellm_dagster.workflows.catalog import (
@@ -178,7 +179,12 @@ def _propose(
     made: dict[str, bool] = {}
     rows = {row["accession"]: row for row in rows_of(catalog)}
     notes = dict(zip(catalog["accession"], catalog["note"], strict=True))
-    waiting = _to_propose(rows, read_proposals(store), memory.tried)
+    described = {series_of(name) for name in known_cohorts(settings.data_dir)}
+    waiting = [
+        accession
+        for accession in _to_propose(rows, read_proposals(store), memory.tried)
+        if accession not in described
+    ]
     for accession in waiting[: settings.discovery.proposals_per_search]:
         revision = rows[accession]["revision"]
         announce(f"propose {accession}")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from genellm_dagster.settings import Settings, study_as_it_is_now
 from genellm_dagster.store import Store
+from genellm_dagster.studies.loading import known_cohorts
 from genellm_dagster.studies.study import Study
 from genellm_dagster.workflows.catalog import catalog_news, read_catalog, rows_of
 from genellm_dagster.workflows.done import pending, read_changes, read_done
@@ -86,7 +87,8 @@ def study_news(settings: Settings, study: Study, options: str = "") -> News:
     if catalog is None:
         catalog = pd.DataFrame(columns=["accession", "status"])
     waiting = pending(read_done(store), study, read_changes(store))
-    proposals = {name: one.told for name, one in read_proposals(store).items()}
+    ready = dict.fromkeys(known_cohorts(settings.data_dir), "its cohort file is there")
+    proposals = ready | {name: one.told for name, one in read_proposals(store).items()}
     table = catalog_news(catalog, waiting, proposals, options)
     return News(study.name, table, catalog)
 

@@ -166,6 +166,15 @@ def test_another_description_of_that_name_is_not_overwritten(data: Path) -> None
     assert proposal.exists()
 
 
+def test_a_description_that_is_there_already_needs_no_proposal(data: Path) -> None:
+    text = cohort_yaml(accession="GSE77", sample={"label": LABELS})
+    written(data / "cohorts", text, "GSE77.yaml")
+    study = written(data, INLINE, "mine.yaml")
+    approve_cohort(None, "GSE77", study, data)
+    assert load_study(study, data_dir=data).cohorts == ["GSE1", "GSE2", "GSE77"]
+    assert (data / "cohorts" / "GSE77.yaml").read_text() == text
+
+
 def test_approval_that_was_stopped_in_between_goes_on(data: Path) -> None:
     study_file = written(data / "studies", INLINE, "mine.yaml")
     proposal = proposed(data)

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from genellm_dagster_tests.geo.files_of_geo import matrix_path
-from genellm_dagster_tests.workflows.discovering import Place
+from genellm_dagster_tests.studies.makers import cohort_yaml, written
+from genellm_dagster_tests.workflows.discovering import RULES, Place
 
 Genellm = Callable[..., Any]
 
@@ -100,6 +101,19 @@ def test_approve_and_reject_are_seen_in_the_catalogue(place: Place, commands: Ge
     assert rows["GSE2001"]["status"] == "rejected"
     assert rows["GSE2001"]["news"] is None
     assert "GSE2001" not in commands("discover").out
+
+
+def test_a_series_whose_cohort_file_is_there_is_not_proposed_but_can_be_approved(
+    place: Place, commands: Genellm
+) -> None:
+    place.publish("GSE2000")
+    text = cohort_yaml(accession="GSE2000", sample={"label": RULES})
+    written(place.folder / "data" / "cohorts", text, "GSE2000.yaml")
+    rows = {row["accession"]: row for row in json.loads(commands("discover", "--json").out)}
+    assert rows["GSE2000"]["status"] == "found"
+    assert rows["GSE2000"]["next"] == "genellm cohort approve GSE2000"
+    assert commands("cohort", "approve", "GSE2000", "--no-refresh").status == 0
+    assert place.study().cohorts == ["GSE1000", "GSE2000"]
 
 
 def test_rejected_series_can_be_approved_after_all(place: Place, commands: Genellm) -> None:
