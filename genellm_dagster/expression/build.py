@@ -12,9 +12,9 @@ from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.collapse import collapse
 from genellm_dagster.expression.mapping import IdType, map_ids
 from genellm_dagster.expression.options import ExpressionOptions
-from genellm_dagster.expression.scale import ScaleKind, detect_scale, quantiles_of, to_log2
+from genellm_dagster.expression.quantiles import count_by_sample, numbers_of
+from genellm_dagster.expression.scale import ScaleKind, detect_scale, log2_of, quantiles_of
 from genellm_dagster.expression.symbols import hgnc_version
-from genellm_dagster.expression.tables import GENE
 from genellm_dagster.studies.cohort import Cohort
 
 
@@ -24,7 +24,8 @@ class ExpressionResult:
 
     Attributes:
         table: genes x samples, float32, log2, index "gene" of approved symbols, sorted.
-        report: JSON-safe: samples, genes, ids (counts), values (infinite, missing), scale (kind,
+        report: JSON-safe: samples, genes, ids (counts by what became of them, by how they were
+            read, and of Excel's dates), values (infinite, missing), scale (kind,
             decided_by, reason, quantiles before and after), collapse (counts), hgnc, transductive.
     """
 
@@ -72,13 +73,12 @@ def build_expression(
     if kind not in ("array", "counts"):
         raise ExpressionError(f"Values of {cohort.accession} are array or counts, not {kind!r}.")
     values = _checked_values(values, cohort)
-    numbers = values.to_numpy(dtype=np.float64)
-    infinite = int(np.isinf(numbers).sum())
-    clean = pd.DataFrame(
-        np.where(np.isinf(numbers), np.nan, numbers), index=values.index, columns=values.columns
-    )
+    numbers = numbers_of(values)
+    infinite = int(count_by_sample(numbers, np.isinf).sum())
+    clean = values if infinite == 0 else values.mask(np.isinf(numbers))
     # NCBI's own count table has Entrez ids, whatever the cohort's array has.
-    id_type: IdType = "entrez" if kind == "counts" else cohort.id_type
+    is_ncbis = kind == "counts" and cohort.values.source != "supplementary"
+    id_type: IdType = "entrez" if is_ncbis else cohort.id_type
     scale_kind: ScaleKind
     try:
         if cohort.scale is not None:
@@ -91,26 +91,32 @@ def build_expression(
             scale = detect_scale(clean, options.scale)
             scale_kind, decided_by, reason = scale.kind, "detected", scale.reason
             before = scale.quantiles
-        logged = to_log2(clean, scale_kind, options.scale)
+        to_log2 = log2_of(clean, scale_kind, options.scale)
         found = map_ids(clean.index, id_type, id_table, options.mapping)
     except ExpressionError as error:
         raise ExpressionError(f"{cohort.accession}: {error}") from error
-    table, collapsed = collapse(logged.iloc[found.rows], found.genes, options.collapse)
+    table, collapsed = collapse(clean, found.genes, options.collapse, found.rows, to_log2)
     if len(table) == 0:
         raise ExpressionError(
             f"No gene of {cohort.accession} has a value in any sample; look at the series file."
         )
-    table = table.astype(np.float32).rename_axis(index=GENE, columns=None)
-    empty = table.columns[table.isna().all(axis=0)]
+    if numbers.dtype != np.float32:
+        table = table.astype(np.float32)
+    missing = count_by_sample(table.to_numpy(), np.isnan)
     report = {
         "accession": cohort.accession,
         "samples": table.shape[1],
         "genes": table.shape[0],
-        "ids": {"type": id_type, **found.counts},
+        "ids": {
+            "type": id_type,
+            **found.counts,
+            "mapped_by": found.mapped_by,
+            "excel_dates": found.excel_dates,
+        },
         "values": {
             "infinite": infinite,
-            "missing_share": float(table.isna().to_numpy().mean()),
-            "samples_without_values": [str(gsm) for gsm in empty],
+            "missing_share": float(missing.sum() / table.size),
+            "samples_without_values": [str(gsm) for gsm in table.columns[missing == len(table)]],
         },
         "scale": {
             "kind": scale_kind,

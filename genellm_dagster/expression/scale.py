@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -10,6 +12,12 @@ import pandas as pd
 
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.options import ScaleOptions
+from genellm_dagster.expression.quantiles import (
+    count_by_sample,
+    finite_quantiles,
+    numbers_of,
+    row_quantiles,
+)
 
 ScaleKind = Literal["log2", "linear", "counts", "centred"]
 
@@ -41,32 +49,35 @@ def quantiles_of(values: pd.DataFrame) -> dict[str, float]:
     Raises:
         ExpressionError: When there is no finite value.
     """
-    numbers = values.to_numpy(dtype=np.float64)
-    numbers = numbers[np.isfinite(numbers)]
-    if numbers.size == 0:
+    return _counted_quantiles(numbers_of(values))[1]
+
+
+def _counted_quantiles(numbers: np.ndarray) -> tuple[int, dict[str, float]]:
+    count, found = finite_quantiles(numbers, QUANTILES)
+    if count == 0:
         raise ExpressionError(
             "The table of values holds no number; look at the series file, and set the cohort to "
             "another source of values if it holds its header only."
         )
-    found = np.quantile(numbers, QUANTILES)
-    return {f"q{100 * q:g}": float(value) for q, value in zip(QUANTILES, found, strict=True)}
+    return count, {f"q{100 * q:g}": value for q, value in zip(QUANTILES, found, strict=True)}
 
 
-def _is_centred(values: pd.DataFrame, quantiles: dict[str, float], options: ScaleOptions) -> bool:
-    numbers = values.to_numpy(dtype=np.float64)
-    seen = np.isfinite(numbers)
-    negative = float((numbers[seen] < 0).mean())
+def _is_centred(
+    numbers: np.ndarray, count: int, quantiles: dict[str, float], options: ScaleOptions
+) -> bool:
+    finite_negative = count_by_sample(numbers, lambda sample: (sample < 0) & np.isfinite(sample))
+    negative = int(finite_negative.sum()) / count
     if negative < options.centred_min_negative_share:
         return False
-    if values.shape[1] < _MIN_SAMPLES_FOR_ROWS:
+    if numbers.shape[1] < _MIN_SAMPLES_FOR_ROWS:
         near_zero = options.centred_max_row_median * (quantiles["q75"] - quantiles["q25"])
         return (
             negative >= _CENTRED_NEGATIVE_SHARE_WITHOUT_ROWS and abs(quantiles["q50"]) <= near_zero
         )
-    rows = numbers[seen.sum(axis=1) >= _MIN_SAMPLES_FOR_ROWS]
-    if len(rows) == 0:
+    found = row_quantiles(numbers, (0.25, 0.5, 0.75), at_least=_MIN_SAMPLES_FOR_ROWS)
+    if len(found) == 0:
         return False
-    low, middle, high = np.nanquantile(rows, (0.25, 0.5, 0.75), axis=1)
+    low, middle, high = found.T
     spread = float(np.median(high - low))
     return float(np.median(np.abs(middle))) <= options.centred_max_row_median * spread
 
@@ -86,80 +97,66 @@ def detect_scale(values: pd.DataFrame, options: ScaleOptions | None = None) -> S
         ExpressionError: When there is no finite value.
     """
     options = options or ScaleOptions()
-    quantiles = quantiles_of(values)
-    q0, q25, q75 = quantiles["q0"], quantiles["q25"], quantiles["q75"]
-    q99, q100 = quantiles["q99"], quantiles["q100"]
+    numbers = numbers_of(values)
+    count, found = _counted_quantiles(numbers)
+    q0, q25, q75 = found["q0"], found["q25"], found["q75"]
+    q99, q100 = found["q99"], found["q100"]
     if q99 > options.log_max_q99:
-        return Scale("linear", quantiles, f"the 99th percentile {q99:g} is above 100")
+        return Scale("linear", found, f"the 99th percentile {q99:g} is above 100")
     if q100 - q0 > options.log_max_range and q25 > 0:
-        return Scale("linear", quantiles, f"the range {q100 - q0:g} is above 50")
+        return Scale("linear", found, f"the range {q100 - q0:g} is above 50")
     if 0 < q25 < 1 < q75 < 2:
         return Scale(
-            "linear", quantiles, f"the quartiles {q25:g} and {q75:g} are those of ratios about 1"
+            "linear", found, f"the quartiles {q25:g} and {q75:g} are those of ratios about 1"
         )
-    if _is_centred(values, quantiles, options):
-        return Scale("centred", quantiles, "the rows lie about zero, with values on both sides")
-    return Scale("log2", quantiles, "no part of GEO2R's rule speaks against log2")
+    if _is_centred(numbers, count, found, options):
+        return Scale("centred", found, "the rows lie about zero, with values on both sides")
+    return Scale("log2", found, "no part of GEO2R's rule speaks against log2")
 
 
-def log2_cpm(counts: pd.DataFrame) -> pd.DataFrame:
-    """Turn read counts into log2 counts per million, by the formula of voom.
+def log2_cpm(reads: np.ndarray) -> np.ndarray:
+    """Turn the read counts of one sample into log2 counts per million, by the formula of voom.
 
-    log2((count + 0.5) / (library + 1) * 1e6), the library being the sample's sum over all ids (Law
-    et al., Genome Biology 2014, doi:10.1186/gb-2014-15-2-r29). Each sample is computed alone.
+    log2((count + 0.5) / (library + 1) * 1e6), the library being the sum over all ids (Law et al.,
+    Genome Biology 2014, doi:10.1186/gb-2014-15-2-r29).
 
     Args:
-        counts: ids x samples, not negative; every id of the sample, as the sum is its library.
+        reads: Of every id of the sample, not negative, as the sum is its library; NaN is missing.
 
     Returns:
-        The same shape; NaN where a count is missing, and all through a sample without reads.
-
-    Raises:
-        ExpressionError: When a count is negative.
+        float64; NaN where a count is missing, and throughout when there are no reads.
     """
-    numbers = counts.to_numpy(dtype=np.float64)
-    if (numbers < 0).any():
-        column = counts.columns[int(np.argmax((numbers < 0).any(axis=0)))]
-        raise ExpressionError(
-            f"Sample {column} has negative values, so they are no counts; set the cohort's scale "
-            "to log2 or linear."
-        )
-    library = np.nansum(numbers, axis=0)
-    library = np.where(library > 0, library, np.nan)
-    result = np.log2((numbers + 0.5) / (library + 1.0) * 1e6)
-    return pd.DataFrame(result, index=counts.index, columns=counts.columns)
+    reads = reads.astype(np.float64)
+    library = np.nansum(reads)
+    return np.log2((reads + 0.5) / (library + 1.0) * 1e6) if library > 0 else reads * np.nan
 
 
-def log2_linear(values: pd.DataFrame, floor_quantile: float) -> pd.DataFrame:
-    """Turn linear values into log2, with a floor that each sample sets for itself.
+def log2_linear(values: np.ndarray, floor_quantile: float) -> np.ndarray:
+    """Turn the linear values of one sample into log2, with a floor that it sets for itself.
 
     The floor is the sample's own ``floor_quantile`` among its positive values; lower values, zeros
-    and negative ones (background-subtracted arrays) among them, are raised to it. No other sample
-    takes part.
+    and negative ones (background-subtracted arrays) among them, are raised to it.
 
     Returns:
-        The same shape; NaN where a value is missing, and all through a sample without one positive
-        value.
+        float64; NaN where a value is missing, and throughout without one positive value.
     """
-    numbers = values.to_numpy(dtype=np.float64)
-    result = np.full(numbers.shape, np.nan)
-    for column in range(numbers.shape[1]):
-        one = numbers[:, column]
-        positive = one[one > 0]
-        if positive.size:
-            # An attained value, so that the floor is a measurement of the sample.
-            floor = np.quantile(positive, floor_quantile, method="lower")
-            result[:, column] = np.log2(np.maximum(one, floor))
-    return pd.DataFrame(result, index=values.index, columns=values.columns)
+    values = values.astype(np.float64)
+    positive = values[values > 0]
+    if positive.size == 0:
+        return np.full(values.shape, np.nan)
+    # An attained value, so that the floor is a measurement of the sample.
+    place = int(floor_quantile * (len(positive) - 1))
+    floor = np.partition(positive, place)[place]
+    return np.log2(np.maximum(values, floor))
 
 
-def to_log2(
+def log2_of(
     values: pd.DataFrame, kind: ScaleKind, options: ScaleOptions | None = None
-) -> pd.DataFrame:
-    """Bring values to log2, each sample by itself.
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return what brings one sample to log2, or None when its values are there already.
 
     Args:
-        values: ids x samples, finite or NaN.
+        values: ids x samples, finite or NaN; only looked at.
         kind: ``log2`` and ``centred`` stay as they are, ``linear`` goes through
             :func:`log2_linear`, ``counts`` through :func:`log2_cpm`.
         options: Where the floor of linear values lies.
@@ -169,11 +166,18 @@ def to_log2(
     """
     options = options or ScaleOptions()
     if kind in ("log2", "centred"):
-        return values.astype(np.float64)
+        return None
     if kind == "linear":
-        return log2_linear(values, options.linear_floor_quantile)
+        return partial(log2_linear, floor_quantile=options.linear_floor_quantile)
     if kind == "counts":
-        return log2_cpm(values)
+        negative = count_by_sample(numbers_of(values), lambda sample: sample < 0)
+        if negative.any():
+            gsm = values.columns[int(np.argmax(negative > 0))]
+            raise ExpressionError(
+                f"Sample {gsm} has negative values, so they are no counts; set the cohort's scale "
+                "to log2 or linear."
+            )
+        return log2_cpm
     raise ExpressionError(
         f"The scale {kind!r} is not known; set the cohort's scale to log2, linear, counts or "
         "centred."

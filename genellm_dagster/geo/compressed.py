@@ -23,7 +23,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 # How many bytes tell gzip, HTML and text apart.
 _SNIFF_BYTES = 512
 _READ_BYTES = 1 << 20
-_PIECE_BYTES = 8 << 20
+_PIECE_BYTES = 4 << 20
 # GEO's widest tables stay below 10 MB a line; a longer one is no table.
 _MAX_LINE_BYTES = 256 << 20
 
@@ -205,7 +205,7 @@ def read_pieces(
 def read_blocks(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> Iterator[bytes]:
     r"""Yield the content of a file in blocks of whole lines that end in ``\n``.
 
-    Blocks hold about 8 MB; the last line may lack its end. ``\r\n`` becomes ``\n``.
+    Blocks hold about 4 MB; the last line may lack its end. ``\r\n`` becomes ``\n``.
 
     Raises:
         GeoError: As :func:`read_pieces`, and for a line longer than any table's.

@@ -7,13 +7,16 @@ either to understand it after all or to say which id and which sample is wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NoReturn
 
 import numpy as np
 import polars as pl
 
 from genellm_dagster.errors import GeoError
+from genellm_dagster.geo.growing import GrowingTable
 
 #: What GEO's submitters write for a value that is missing.
 MISSING = ("NA", "null", "NULL", "Null", "")
@@ -21,6 +24,9 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_A_NUMBER = re.compile(r"[+-]?nan", re.IGNORECASE)
 _QUOTED = re.compile(rb'\t"([^"\t\n]*)"(?=[\t\n]|\Z)')
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+# Blocks parsed at once: what polars does in one thread is filled by the other block.
+_PARSERS = 2
+_Parsed = tuple[list[str], np.ndarray]
 
 
 def unquote(cell: str) -> str:
@@ -32,7 +38,11 @@ def unquote(cell: str) -> str:
 
 
 def read_numbers(
-    blocks: Iterable[bytes], columns: Sequence[str], where: str, end_mark: bytes | None = None
+    blocks: Iterable[bytes],
+    columns: Sequence[str],
+    where: str,
+    end_mark: bytes | None = None,
+    expected_bytes: int = 0,
 ) -> tuple[list[str], np.ndarray]:
     """Read rows of an id and one number a column.
 
@@ -41,6 +51,7 @@ def read_numbers(
         columns: Names of the numeric columns, unique.
         where: The file, for sentences.
         end_mark: The line that ends the table; without it the table ends with the file.
+        expected_bytes: About how many bytes the blocks hold, to make room for their numbers once.
 
     Returns:
         The ids, as text and in the order of the file (they may repeat), and a float32 array of
@@ -52,31 +63,59 @@ def read_numbers(
     """
     parser = _Parser(columns, where)
     ids: list[str] = []
-    parts: list[np.ndarray] = []
-    ended = end_mark is None
-    blocks = iter(blocks)
-    for block in blocks:
-        text = block
-        if end_mark is not None:
-            at = 0 if text.startswith(end_mark) else text.find(b"\n" + end_mark) + 1
-            if at or text.startswith(end_mark):
-                text, ended = text[:at], True
-        if text and not text.isspace():
-            names, values = parser.parse(text)
-            ids += names
-            parts.append(values)
-        if ended and end_mark is not None:
-            for _ in blocks:  # to the last byte: the rest of the file must be sound, too
-                pass
-            break
-    if not ended and end_mark is not None:
+    table = GrowingTable(len(columns))
+    rows = _Rows(blocks, end_mark)
+
+    def take(parsed: _Parsed, size: int) -> None:
+        names, values = parsed
+        ids.extend(names)
+        table.add(values, expected_rows=expected_bytes / size * len(names))
+
+    with ThreadPoolExecutor(_PARSERS, thread_name_prefix="geo-read") as pool:
+        coming: deque[tuple[Future[_Parsed], int]] = deque()
+        for text in rows:
+            if not ids:  # most tables of one sample are one block
+                take(parser.parse(text), len(text))
+                continue
+            coming.append((pool.submit(parser.parse, text), len(text)))
+            if len(coming) > _PARSERS:
+                future, size = coming.popleft()
+                take(future.result(), size)
+        for future, size in coming:
+            take(future.result(), size)
+    if not rows.ended and end_mark is not None:
         raise GeoError(
             f"{where} ends before its table does ({end_mark.decode()} is missing after "
             f"{len(ids):,} rows); the file is truncated, fetch it again."
         )
-    if not parts:
-        return ids, np.empty((0, len(columns)), dtype=np.float32)
-    return ids, parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return ids, table.whole()
+
+
+class _Rows:
+    """The blocks of a table up to its end mark; ``ended`` tells, afterwards, whether it was met."""
+
+    def __init__(self, blocks: Iterable[bytes], end_mark: bytes | None) -> None:
+        self._blocks = iter(blocks)
+        self._end_mark = end_mark
+        self.ended = end_mark is None
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks:
+            text = block if self._end_mark is None else self._before_end(block, self._end_mark)
+            if text and not text.isspace():
+                yield text
+            if self.ended and self._end_mark is not None:
+                for _ in self._blocks:  # to the last byte: the rest of the file must be sound, too
+                    pass
+
+    def _before_end(self, block: bytes, end_mark: bytes) -> bytes:
+        if end_mark[:1] not in block:  # one byte is looked for at many times the speed
+            return block
+        at = 0 if block.startswith(end_mark) else block.find(b"\n" + end_mark) + 1
+        if not at and not block.startswith(end_mark):
+            return block
+        self.ended = True
+        return block[:at]
 
 
 class _Parser:
@@ -87,8 +126,10 @@ class _Parser:
         self._names = [f"value_{position}" for position in range(len(self._columns))]
         self._schema: dict[str, type[pl.DataType]] = {"id": pl.String}
         self._schema |= dict.fromkeys(self._names, pl.Float32)
+        # Each word that polars looks for in every cell costs time: only those that were met.
+        self._missing: list[str] = []
 
-    def parse(self, text: bytes) -> tuple[list[str], np.ndarray]:
+    def parse(self, text: bytes) -> _Parsed:
         parsed = self._parse_fast(text)
         if parsed is None:
             parsed = self._parse_slowly(text)
@@ -98,12 +139,15 @@ class _Parser:
             self._refuse(ids[row], int(column), "a number too large or infinite")
         return ids, values
 
-    def _parse_fast(self, text: bytes) -> tuple[list[str], np.ndarray] | None:
+    def _parse_fast(self, text: bytes) -> _Parsed | None:
         frame = self._frame(text)
+        if frame is None and (met := [w for w in MISSING if w and w.encode() in text]):
+            self._missing = sorted({*self._missing, *met})
+            frame = self._frame(text)
         if frame is None and b'\t"' in text:
             frame = self._frame(_QUOTED.sub(rb"\t\1", text))
         # A short row would be filled up with missing values: count what was really there.
-        if frame is None or text.count(b"\t") != frame.height * len(self._columns):
+        if frame is None or _count(text, b"\t") != frame.height * len(self._columns):
             return None
         names = frame.get_column("id")
         if names.null_count():
@@ -113,9 +157,9 @@ class _Parser:
                 return None
         else:
             ids = [unquote(name) for name in names.to_list()]
-        # C order: rows follow one another when blocks are joined.
-        values = np.ascontiguousarray(frame.select(self._names).to_numpy(), dtype=np.float32)
-        return ids, values
+        # Columns by place: to select eight hundred by name takes longer than to copy them.
+        values = frame[:, 1:].to_numpy(order="fortran")
+        return ids, values if values.dtype == np.float32 else values.astype(np.float32)
 
     def _frame(self, text: bytes) -> pl.DataFrame | None:
         try:
@@ -126,12 +170,12 @@ class _Parser:
                 # Polars panics on a lone quote, and would let one swallow the rows behind it.
                 quote_char=None,
                 schema=self._schema,
-                null_values=list(MISSING),
+                null_values=self._missing,
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return None
 
-    def _parse_slowly(self, text: bytes) -> tuple[list[str], np.ndarray]:
+    def _parse_slowly(self, text: bytes) -> _Parsed:
         ids: list[str] = []
         rows: list[list[float]] = []
         for line in _lines(text):
@@ -161,6 +205,10 @@ class _Parser:
             f"{self._where}: id {name!r} of sample {self._columns[place]} holds {what}, which is "
             "no number; correct the file or leave the series out."
         )
+
+
+def _count(text: bytes, byte: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == byte[0]))
 
 
 def _lines(text: bytes) -> list[str]:

@@ -10,13 +10,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from genellm_dagster.errors import ExpressionError
-from genellm_dagster.expression.scale import detect_scale, log2_cpm, to_log2
+from genellm_dagster.expression.scale import detect_scale, log2_of
 from genellm_dagster_tests.expression.tables import factor_table
 
 
 def frame(values: object) -> pd.DataFrame:
     array = np.asarray(values, dtype=float)
     return pd.DataFrame(array, columns=[f"GSM{i}" for i in range(array.shape[1])])
+
+
+def to_log2(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Apply the way to log2 sample by sample, as the collapse of probes does."""
+    function = log2_of(table, kind) or (lambda sample: sample)
+    columns = {gsm: function(table[gsm].to_numpy()) for gsm in table.columns}
+    return pd.DataFrame(columns, index=table.index)
 
 
 def test_log2_intensities_are_log2():
@@ -71,7 +78,7 @@ def test_a_table_without_numbers_is_refused():
 def test_counts_become_log2_cpm_by_the_formula_of_voom():
     counts = frame([[10, 0], [90, 4]])
     expected = np.log2((10 + 0.5) / 101 * 1e6)
-    assert log2_cpm(counts).iat[0, 0] == pytest.approx(expected)
+    assert to_log2(counts, "counts").iat[0, 0] == pytest.approx(expected)
 
 
 def test_negative_counts_are_refused_with_the_sample():
@@ -80,7 +87,7 @@ def test_negative_counts_are_refused_with_the_sample():
 
 
 def test_a_sample_without_reads_has_no_values():
-    assert log2_cpm(frame([[0, 1], [0, 3]]))["GSM0"].isna().all()
+    assert to_log2(frame([[0, 1], [0, 3]]), "counts")["GSM0"].isna().all()
 
 
 def test_zeros_and_negatives_are_raised_to_the_samples_own_floor():
@@ -115,3 +122,26 @@ def test_missing_stays_missing_and_each_sample_is_computed_alone(values, kind):
     assert whole.isna().to_numpy()[np.isnan(values)].all()
     for gsm in table.columns:
         pd.testing.assert_frame_equal(to_log2(table[[gsm]], kind), whole[[gsm]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(values_with_gaps, st.sampled_from(["linear", "counts", "log2"]), st.sampled_from("CF"))
+def test_float32_gives_what_float64_gives_but_for_its_rounding(values, kind, layout):
+    wide = frame(values)
+    narrow = pd.DataFrame(
+        np.array(values, dtype=np.float32, order=layout), columns=wide.columns, copy=False
+    )
+    pd.testing.assert_frame_equal(
+        to_log2(narrow, kind).astype(np.float64), to_log2(wide, kind), check_exact=True
+    )
+    if np.isfinite(values).any():
+        found, expected = detect_scale(narrow), detect_scale(wide)
+        assert (found.kind, found.reason) == (expected.kind, expected.reason)
+        assert found.quantiles == pytest.approx(expected.quantiles, rel=1e-12)
+
+
+def test_infinite_values_are_no_part_of_the_scale():
+    table = factor_table(300, 12, 1)
+    expected = detect_scale(table)
+    table.loc["one"], table.loc["other"] = np.inf, -np.inf
+    assert detect_scale(table) == expected

@@ -15,8 +15,8 @@ from genellm_dagster.expression.symbols import (
     approve_symbols,
     approved_symbols,
     hgnc_version,
-    symbols_of_ensembl,
-    symbols_of_entrez,
+    symbol_of_ensembl,
+    symbol_of_entrez,
 )
 
 # The aliases that the published sepsis scores are written with.
@@ -77,13 +77,16 @@ def test_a_provisional_symbol_follows_its_entrez_id():
 
 
 def test_entrez_and_ensembl_ids_lead_to_symbols():
-    assert symbols_of_entrez(pd.Series(["3576", "3576.0", "0"])).tolist() == [
-        "CXCL8",
-        "CXCL8",
-        None,
-    ]
-    ensembl = pd.Series(["ENSG00000169429.11", "ENSG00000169429", "ENSG0"])
-    assert symbols_of_ensembl(ensembl).tolist() == ["CXCL8", "CXCL8", None]
+    assert [symbol_of_entrez(one) for one in ("3576", " 3576.0", "0", "")] == [
+        "CXCL8", "CXCL8", None, None,
+    ]  # fmt: skip
+    ensembl = ("ENSG00000169429.11", "ENSG00000169429", "ensg00000169429.2", "ENSG0")
+    assert [symbol_of_ensembl(one) for one in ensembl] == ["CXCL8"] * 3 + [None]
+
+
+def test_the_copy_on_y_of_a_pseudoautosomal_gene_is_not_read_as_a_second_probe():
+    assert symbol_of_ensembl("ENSG00000182378.15") == "PLCXD1"
+    assert symbol_of_ensembl("ENSG00000182378.15_PAR_Y") is None
 
 
 def test_every_approved_symbol_is_itself_and_unique():
