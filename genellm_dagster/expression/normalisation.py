@@ -1,4 +1,7 @@
-"""Normalisations of an expression table; all but one look at each sample alone."""
+"""Normalisations of an expression table that learn nothing.
+
+All but :func:`quantile` look at each sample alone.
+"""
 
 from __future__ import annotations
 
@@ -87,13 +90,12 @@ def to_reference(table: pd.DataFrame, reference: np.ndarray) -> pd.DataFrame:
     Returns:
         The same shape, float32.
     """
-    n = table.notna().sum(axis=0)
-    ranks = table.rank(axis=0, method="average", na_option="keep")
-    # One value alone lies in the middle of the reference.
-    shares = ((ranks - 1) / (n - 1).where(n > 1)).where(n > 1, ranks.notna() * 0.5)
-    shares = shares.where(table.notna())
+    ranks = table.rank(axis=0, method="average", na_option="keep").to_numpy(dtype=np.float64)
+    n = np.isfinite(ranks).sum(axis=0)
+    # One value alone lies in the middle of the reference; a missing one has no rank and no share.
+    shares = np.where(n > 1, (ranks - 1) / np.maximum(n - 1, 1), 0.5 * ranks)
     grid = np.linspace(0, 1, len(reference))
-    values = np.interp(shares.to_numpy(dtype=np.float64), grid, reference)
+    values = np.interp(shares, grid, reference)
     return pd.DataFrame(values, index=table.index, columns=table.columns).astype(np.float32)
 
 

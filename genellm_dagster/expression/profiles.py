@@ -8,6 +8,11 @@ import numpy as np
 import pandas as pd
 
 from genellm_dagster.errors import ExpressionError
+from genellm_dagster.expression.learned_normalisation import (
+    GeneScale,
+    LearnedNormalisation,
+    ReferenceQuantiles,
+)
 from genellm_dagster.expression.normalisation import quantile, rank_normal, within_sample_z
 from genellm_dagster.expression.options import NormalisationOptions
 from genellm_dagster.expression.tables import checked
@@ -17,10 +22,17 @@ _METHODS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "within_sample_z": within_sample_z,
     "quantile": quantile,
 }
+_LEARNED: dict[str, type[LearnedNormalisation]] = {
+    "reference_quantiles": ReferenceQuantiles,
+    "gene_z": GeneScale,
+}
 
 
 def build_profiles(
-    table: pd.DataFrame, genes: list[str], options: NormalisationOptions | None = None
+    table: pd.DataFrame,
+    genes: list[str],
+    options: NormalisationOptions | None = None,
+    learned: LearnedNormalisation | None = None,
 ) -> pd.DataFrame:
     """Normalise the vocabulary's genes of each sample.
 
@@ -32,15 +44,18 @@ def build_profiles(
         table: genes x samples, log2.
         genes: The vocabulary, in order.
         options: The method.
+        learned: What :func:`fit_normalisation` learned on the training cohorts with these options;
+            None for a method that learns nothing.
 
     Returns:
         samples x genes, float32, columns in the vocabulary's order; NaN where the gene is absent.
 
     Raises:
-        ExpressionError: When the vocabulary is empty or repeats a gene, or when a sample has none
-            of its genes.
+        ExpressionError: When the vocabulary is empty or repeats a gene, when a sample has none of
+            its genes, or when ``learned`` is not of the method.
     """
     options = options or NormalisationOptions()
+    method = _method(options, learned)
     checked(table)
     if not genes or len(set(genes)) != len(genes):
         raise ExpressionError(
@@ -55,8 +70,22 @@ def build_profiles(
             "leave its cohort out, or lower the share of missing genes that QC allows."
         )
     if options.scope == "table":
-        normalised = _METHODS[options.method](table).reindex(present.index)
+        normalised = method(table).reindex(present.index)
     else:
-        normalised = _METHODS[options.method](present)
+        normalised = method(present)
     profiles = normalised.T.reindex(columns=genes)
     return profiles.astype(np.float32).rename_axis(index="gsm", columns=None)
+
+
+def _method(
+    options: NormalisationOptions, learned: LearnedNormalisation | None
+) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    if not options.learned:
+        return _METHODS[options.method]
+    if not isinstance(learned, _LEARNED[options.method]):
+        raise ExpressionError(
+            f"The normalisation {options.method} is learned on training cohorts, and what it "
+            "learned was not given; fit it on the training side of the fold, or choose "
+            "rank_normal."
+        )
+    return learned.transform

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genellm_dagster.expression.options import OverlapOptions
 from genellm_dagster.expression.overlap import COLUMNS, comparable, find_overlaps
+from genellm_dagster.expression.overlap.twins import accepted, tail_evidence
+from genellm_dagster_tests.expression.copies import PIPELINES, sharing_cohorts
 from genellm_dagster_tests.expression.tables import factor_table, sheet_of
 
 N_GENES, N_SAMPLES, PLANTED = 500, 50, 10
@@ -37,6 +40,14 @@ def sheets_of(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return {name: sheet_of(table) for name, table in tables.items()}
 
 
+def identical(
+    tables: dict[str, pd.DataFrame], options: OverlapOptions | None = None
+) -> set[tuple[str, str]]:
+    found = find_overlaps(tables, sheets_of(tables), {}, options)
+    assert set(found["reason"]) <= {"expression"}
+    return set(zip(found["gsm_a"], found["gsm_b"], strict=True))
+
+
 def test_renormalised_duplicates_are_found_and_nothing_else():
     tables, truth = planted()
     found = find_overlaps(tables, sheets_of(tables), {})
@@ -46,11 +57,87 @@ def test_renormalised_duplicates_are_found_and_nothing_else():
     assert list(found.columns) == list(COLUMNS)
 
 
-def test_blocks_change_nothing():
+def test_a_cohort_in_blocks_has_the_same_copies():
+    tables, truth = sharing_cohorts((150, 130), 0.05, ("rma", "platform"), 0.2, 3, 3000)
+    assert identical(tables) == truth
+    assert identical(tables, OverlapOptions(block=64)) == truth
+
+
+@pytest.mark.parametrize("second", PIPELINES)
+def test_a_copy_is_found_through_every_pipeline(second):
+    tables, truth = sharing_cohorts((60, 60), 0.05, ("linear", second), 0.4, 1, 5000)
+    assert identical(tables) == truth
+
+
+def test_a_whole_cohort_reissued_is_found_with_the_array_that_it_holds_twice():
+    tables, truth = sharing_cohorts((60, 60), 1.0, ("linear", "rma"), 0.2, 2, 4000)
+    assert len(truth) == 62
+    assert identical(tables) == truth
+
+
+def test_strangers_with_one_disease_are_not_called():
+    called = 0
+    for seed in range(8):
+        tables, truth = sharing_cohorts((40, 40), 0.02, ("rma", "rma"), 0.3, seed, 3000, 1.0)
+        called += len(identical(tables) - truth)
+    assert called <= 1
+
+
+def test_a_gene_that_one_sample_lacks_is_compared_in_no_sample():
     tables, _ = planted()
-    whole = find_overlaps(tables, sheets_of(tables), {})
-    blocked = find_overlaps(tables, sheets_of(tables), {}, OverlapOptions(block=7))
-    pd.testing.assert_frame_equal(blocked, whole, atol=1e-4)
+    holed = {name: table.copy() for name, table in tables.items()}
+    holed["GSE1"].iloc[:150, 3] = np.nan
+    options = OverlapOptions(min_common_genes=300)
+    without = {name: table.iloc[150:] for name, table in tables.items()}
+    pd.testing.assert_frame_equal(
+        find_overlaps(holed, sheets_of(holed), {}, options),
+        find_overlaps(without | {"GSE2": tables["GSE2"]}, sheets_of(tables), {}, options),
+    )
+    assert comparable(holed)["common_genes"].tolist() == [N_GENES - 150]
+
+
+def test_a_monotone_change_of_a_sample_changes_nothing():
+    tables, _ = planted()
+    bent = {name: np.exp2(table / 4) for name, table in tables.items()}
+    pd.testing.assert_frame_equal(
+        find_overlaps(bent, sheets_of(bent), {}), find_overlaps(tables, sheets_of(tables), {})
+    )
+
+
+def test_tiny_cohorts_call_only_what_is_certain():
+    table = factor_table(N_GENES, 4, 1)
+    noise = np.random.default_rng(5).normal(0.5, 0.02, N_GENES).astype(np.float32)
+    assert identical({"GSE1": table}) == set()
+    assert identical({"GSE1": table.assign(GSM5000=table["GSM1001"] + noise)}) == {
+        ("GSM1001", "GSM5000")
+    }
+
+
+def test_a_sample_without_variation_is_like_nobody():
+    tables, truth = planted()
+    tables["GSE1"]["GSM1049"] = np.float32(5)
+    assert identical(tables) == truth
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(8, 40), st.integers(8, 40))
+def test_evidence_grows_with_similarity_and_needs_a_background(seed, rows, columns):
+    values = np.random.default_rng(seed).normal(size=(rows, columns)) * 0.1
+    evidence = tail_evidence(values, copies=3, min_background=8)
+    order = np.argsort(values, axis=1)
+    ascending = np.take_along_axis(evidence, order, axis=1)
+    assert (np.diff(ascending, axis=1) >= -1e-6).all()
+    assert tail_evidence(values[:, :7], copies=3, min_background=8) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 60), max_size=30), st.floats(10, 1e9))
+def test_more_comparisons_never_admit_more(evidence, compared):
+    values = np.array(evidence)
+    few, many = (accepted(values, n, 0.01) for n in (compared, compared * 10))
+    assert not (many & ~few).any()
+    if few.any():
+        assert values[few].min() >= values[~few].max(initial=-np.inf)
 
 
 def test_a_duplicate_within_one_cohort_is_found():

@@ -1,0 +1,84 @@
+"""Profiles of one fold: normalised, then harmonised, all that is learned from its training side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from genellm_dagster.expression.harmonisation import Harmonisation, harmonise_fold
+from genellm_dagster.expression.learned_normalisation import (
+    LearnedNormalisation,
+    fit_normalisation,
+)
+from genellm_dagster.expression.options import HarmonisationOptions, NormalisationOptions
+from genellm_dagster.expression.profiles import build_profiles
+
+
+@dataclass(frozen=True)
+class FoldProfiles:
+    """Both sides of a fold as the models see them, and what a new cohort needs to join them.
+
+    Attributes:
+        profiles: gsm x vocabulary genes, float32, NaN where a gene is absent.
+        learned: What the normalisation learned; None when it learns nothing.
+        harmonisation: What the harmonisation learned, cohorts of the test side included.
+        marks: What the results must be marked with: steps that used other samples of a test cohort,
+            or its labels.
+    """
+
+    profiles: pd.DataFrame
+    learned: LearnedNormalisation | None
+    harmonisation: Harmonisation
+    marks: list[str]
+
+
+def profiles_of_fold(
+    tables: Mapping[str, pd.DataFrame],
+    genes: list[str],
+    train: Iterable[str],
+    test: Iterable[str] = (),
+    *,
+    normalisation: NormalisationOptions | None = None,
+    harmonisation: HarmonisationOptions | None = None,
+    controls: Collection[str] = (),
+) -> FoldProfiles:
+    """Build the profiles of a fold; without a test side, those that a final adapter learns from.
+
+    Args:
+        tables: Cohort to genes x samples, log2; samples on no side take no part.
+        genes: The vocabulary, in order.
+        train: Samples to learn from.
+        test: Samples to predict.
+        normalisation: Within samples or against training samples; comes first.
+        harmonisation: Between cohorts, on the normalised genes of the vocabulary.
+        controls: Samples that are controls; read by COCONUT alone.
+
+    Raises:
+        ExpressionError: When a step has too little to learn from, or a sample has no gene.
+    """
+    normalisation = normalisation or NormalisationOptions()
+    train, test = list(train), list(test)
+    both = _chosen(tables, [*train, *test])
+    learned = fit_normalisation(_chosen(tables, train), genes, normalisation)
+    normalised = {
+        name: build_profiles(table, genes, normalisation, learned).T.rename_axis(index="gene")
+        for name, table in both.items()
+    }
+    found = harmonise_fold(normalised, train, test, harmonisation, controls)
+    profiles = pd.concat([table.T for table in found.tables.values()])
+    # A cohort of training samples only has its own distribution whoever is tested.
+    shared = normalisation.method == "quantile" and bool(test)
+    return FoldProfiles(
+        profiles=profiles.loc[[*train, *test], genes].rename_axis(index="gsm", columns=None),
+        learned=learned,
+        harmonisation=found.harmonisation,
+        marks=[*(["quantile normalisation"] if shared else []), *found.marks],
+    )
+
+
+def _chosen(tables: Mapping[str, pd.DataFrame], gsm: Iterable[str]) -> dict[str, pd.DataFrame]:
+    wanted = list(gsm)
+    parts = {name: table.loc[:, table.columns.isin(wanted)] for name, table in tables.items()}
+    return {name: part for name, part in parts.items() if part.shape[1]}
