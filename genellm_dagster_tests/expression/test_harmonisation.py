@@ -16,7 +16,7 @@ from genellm_dagster.expression.harmonisation import (
     harmonisation_from_json,
     harmonise_fold,
 )
-from genellm_dagster.expression.options import ExpressionOptions, HarmonisationOptions
+from genellm_dagster.expression.options import HarmonisationOptions
 from genellm_dagster_tests.expression.tables import gene_names
 
 COMBAT = HarmonisationOptions(method="combat")
@@ -328,6 +328,6 @@ def test_nothing_to_learn_from_is_refused():
 
 
 def test_settings_say_what_is_transductive_and_what_uses_labels():
-    assert ExpressionOptions().transductive == []
-    assert "own samples" in ExpressionOptions(harmonisation=COMBAT).transductive[0]
-    assert "USES TEST LABELS" in ExpressionOptions(harmonisation=COCONUT).transductive[0]
+    assert HarmonisationOptions().transductive == []
+    assert "own samples" in COMBAT.transductive[0]
+    assert "USES TEST LABELS" in COCONUT.transductive[0]
