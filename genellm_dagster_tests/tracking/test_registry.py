@@ -195,7 +195,8 @@ def test_a_registered_adapter_scores_as_the_one_that_was_trained(
     fresh = load_model(backbone)
     after = predict(fresh, states, rows, again.members, again.card.head_layers, again.card.options)
     np.testing.assert_allclose(after.score, before.score, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(after.logits, before.logits, rtol=0, atol=1e-6)
+    # Logits reach 30 here, where float32 itself steps by 2e-6: another order of sums may show.
+    np.testing.assert_allclose(after.logits, before.logits, rtol=1e-6, atol=1e-6)
     # Both parts come back: without the score head, or without LoRA, the scores are others.
     for part in (
         {"weight": torch.ones(backbone.hidden)},
