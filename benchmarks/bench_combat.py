@@ -6,12 +6,9 @@ Prints medians and the ratio; the machine's speed cancels out of the ratio only.
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
+from timing import median_seconds
 
 from genellm_dagster.expression.harmonisation import fit_harmonisation
 from genellm_dagster.expression.options import HarmonisationOptions
@@ -35,16 +32,6 @@ def cohorts(samples: int) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """Return the median time of a few calls."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def ours(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Fit on all cohorts and apply to them."""
     found = fit_harmonisation(tables, HarmonisationOptions(method="combat"))
@@ -61,12 +48,14 @@ def main() -> None:
     print(f"{'genes x samples':>18} {'this s':>8} {'inmoose s':>10} {'this / inmoose':>15}")
     for samples in SIZES:
         tables = cohorts(samples)
-        own = seconds(lambda tables=tables: ours(tables))
+        own = median_seconds(ROUNDS, lambda tables=tables: ours(tables))
         line = f"{GENES:>9} x {samples:<6} {own:>8.2f}"
         if pycombat_norm is not None:
             together = pd.concat(tables.values(), axis=1).astype(np.float64)
             batch = [name for name, table in tables.items() for _ in table.columns]
-            other = seconds(lambda table=together, batch=batch: pycombat_norm(table, batch))
+            other = median_seconds(
+                ROUNDS, lambda table=together, batch=batch: pycombat_norm(table, batch)
+            )
             line += f" {other:>10.2f} {own / other:>15.2f}"
         print(line)
 

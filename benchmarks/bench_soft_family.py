@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import gzip
 import logging
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import GEOparse
 import numpy as np
 import pandas as pd
+from timing import median_seconds
 
 from genellm_dagster.geo.soft import read_soft_family
 
@@ -65,16 +63,6 @@ def read_theirs(path: Path) -> pd.DataFrame:
     return GEOparse.get_GEO(filepath=str(path), silent=True).pivot_samples("VALUE")
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """Return the median time of a few calls."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def main() -> None:
     """Measure and print."""
     logging.getLogger("GEOparse").setLevel(logging.ERROR)
@@ -88,8 +76,8 @@ def main() -> None:
             write_family(path, probes, samples)
             ours, theirs = read_ours(path), read_theirs(path)
             np.testing.assert_allclose(theirs.loc[ours.index, ours.columns], ours, rtol=1e-6)
-            mine = seconds(lambda path=path: read_ours(path))
-            other = seconds(lambda path=path: read_theirs(path))
+            mine = median_seconds(ROUNDS, lambda path=path: read_ours(path))
+            other = median_seconds(ROUNDS, lambda path=path: read_theirs(path))
             print(
                 f"{probes:>9} x {samples:<6} {path.stat().st_size / 1e6:>8.1f} {mine:>9.2f} "
                 f"{other:>11.2f} {other / mine:>18.1f}"

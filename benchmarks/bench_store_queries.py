@@ -8,15 +8,13 @@ every sample, read with pandas: what keeping the sheets in many files costs, or 
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from timing import median_seconds
 
 from genellm_dagster.files import write_parquet
 from genellm_dagster.studies.curation import SHEET_COLUMNS
@@ -90,16 +88,6 @@ def write_store(store: Path, samples: int, cohorts: int) -> Path:
     return together
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """Return the median time of a few calls."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def main() -> None:
     """Measure and print."""
     names = [f"{samples:,} in {cohorts:,}" for samples, cohorts in SIZES]
@@ -113,14 +101,17 @@ def main() -> None:
             together = write_store(store, samples, cohorts)
             query_store(store, STUDY, "SELECT 1")  # the import is no part of a question
             for question, sql in QUESTIONS.items():
-                taken[question].append(seconds(partial(query_store, store, STUDY, sql)))
+                taken[question].append(
+                    median_seconds(ROUNDS, partial(query_store, store, STUDY, sql))
+                )
             by_hand.append(
-                seconds(
+                median_seconds(
+                    ROUNDS,
                     lambda together=together: (
                         pd.read_parquet(together)
                         .groupby(["cohort", "label"])["used"]
                         .agg(["sum", "size"])
-                    )
+                    ),
                 )
             )
     for question, times in [*taken.items(), ("(pandas, one file: the first)", by_hand)]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from genellm_dagster.errors import StudyError
 from genellm_dagster.files import write_text
-from genellm_dagster.studies.cohort import Cohort, check_cohort_name
+from genellm_dagster.studies.cohort import Cohort, check_cohort_name, series_of
 from genellm_dagster.studies.loading import load_study, read_cohort
 from genellm_dagster.studies.study import Study
 from genellm_dagster.studies.yaml_edits import append_item, put_entry, remove_entry, write_edited
@@ -33,11 +33,6 @@ class Approval:
     name: str
     cohort_file: Path
     study: Study
-
-
-def series_of(name: str) -> str:
-    """Return the series of a cohort's name: GSE1 of GSE1-GPL570."""
-    return name.split("-", 1)[0]
 
 
 def approve_cohort(

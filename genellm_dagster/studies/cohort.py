@@ -38,6 +38,11 @@ def check_cohort_name(name: str) -> str:
     return name
 
 
+def series_of(name: str) -> str:
+    """Return the series of a cohort's name: GSE1 of GSE1-GPL570."""
+    return name.split("-", 1)[0]
+
+
 def normalise_field(field: str) -> str:
     """Bring the name of a field to the form of the samples table's columns.
 

@@ -12,7 +12,7 @@ from genellm_dagster.errors import StoreError
 from genellm_dagster.files import read_parquet, write_parquet
 from genellm_dagster.geo import catalog as geo_catalog
 from genellm_dagster.store import Store
-from genellm_dagster.studies.approval import series_of
+from genellm_dagster.studies.cohort import series_of
 from genellm_dagster.studies.study import Study
 from genellm_dagster.workflows.done import NEW
 from genellm_dagster.workflows.proposals import Proposed, read_proposals

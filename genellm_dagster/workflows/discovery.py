@@ -15,7 +15,8 @@ from genellm_dagster.geo.client import GeoClient
 from genellm_dagster.geo.series import read_manifest
 from genellm_dagster.settings import Settings, study_as_it_is_now, study_file_of
 from genellm_dagster.store import Store
-from genellm_dagster.studies.approval import approve_cohort, series_of
+from genellm_dagster.studies.approval import approve_cohort
+from genellm_dagster.studies.cohort import series_of
 from genellm_dagster.studies.loading import known_cohorts
 from genellm_dagster.studies.options import DiscoveryOptions
 from genellm_dagster.studies.study import Study
@@ -97,9 +98,7 @@ def discover(
     if client.folder is None and previous is not None and memory.term == term:
         since = search_since(previous, memory.whole_at, settings.discovery, now)
     found = geo_catalog.search_series(client, study, since)
-    merged = merge_catalog(
-        previous, found, now, whole=since is None and found.attrs.get("complete", True)
-    )
+    merged = merge_catalog(previous, found, now, whole=since is None and found.attrs["complete"])
     known = set() if previous is None else set(previous["accession"])
     revised = merged.loc[merged["revised_at"] == stamp(now), "accession"].tolist()
     memory.term = term
@@ -118,7 +117,7 @@ def discover(
         proposed=[name for name, approved in made.items() if not approved],
         approved=[name for name, approved in made.items() if approved],
         changed=list(changed),
-        notes=[str(note) for note in found.attrs.get("notes", ())],
+        notes=[str(note) for note in found.attrs["notes"]],
         since=since,
     )
 

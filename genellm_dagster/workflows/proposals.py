@@ -18,8 +18,7 @@ from genellm_dagster.files import read_json, write_json, write_text
 from genellm_dagster.geo.client import GeoClient
 from genellm_dagster.geo.starts import SeriesStart, SeriesStarts, read_series_starts
 from genellm_dagster.store import Store
-from genellm_dagster.studies.approval import series_of
-from genellm_dagster.studies.cohort import Cohort, check_cohort_name
+from genellm_dagster.studies.cohort import Cohort, check_cohort_name, series_of
 from genellm_dagster.studies.curation import build_sample_sheet
 from genellm_dagster.studies.proposal import Proposal, SeriesFacts, propose_cohort
 from genellm_dagster.studies.study import Study
@@ -59,7 +58,7 @@ class Proposed:
 
     @property
     def told(self) -> str:
-        """What would come of it, in words: its labels, and why nothing could be used."""
+        """What would come of it, in words: its labels, and whether any sample could be used."""
         labels = ", ".join(f"{n} {label}" for label, n in self.content.get("labels", {}).items())
         return f"{labels or 'no labels'}{'' if self.would_be_used else ', none usable yet'}"
 

@@ -13,14 +13,13 @@ from genellm_dagster.expression.overlap.records import (
     paired_as_a_whole,
     same_gsm,
     same_subject,
-    series_of,
     sharing_series,
     used,
 )
 from genellm_dagster.expression.overlap.search import by_expression
 from genellm_dagster.expression.tables import checked
 
-__all__ = ["COLUMNS", "comparable", "find_overlaps", "series_of"]
+__all__ = ["COLUMNS", "comparable", "find_overlaps"]
 
 COLUMNS = ("gsm_a", "cohort_a", "gsm_b", "cohort_b", "reason", "similarity")
 

@@ -7,13 +7,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from genellm_dagster.studies.cohort import series_of
+
 Pair = tuple[str, str, str, str, str, float]
 """gsm_a, cohort_a, gsm_b, cohort_b, reason, similarity."""
-
-
-def series_of(cohort: str) -> str:
-    """Return the series of a cohort's name: GSE1 of GSE1-GPL570."""
-    return cohort.split("-", 1)[0]
 
 
 def used(sheet: pd.DataFrame) -> pd.DataFrame:
