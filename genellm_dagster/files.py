@@ -123,7 +123,8 @@ def write_parquet(
     # Measured numbers hardly repeat: a dictionary of them is as long as they are and costs four
     # times the time. Split into bytes they pack as well with lz4 as otherwise with zstd.
     split = [field.name for field in table.schema if field.type in (pa.float32(), pa.float64())]
-    words = [name for name in table.schema.names if name not in set(split)]
+    numbers = set(split)
+    words = [name for name in table.schema.names if name not in numbers]
     with atomic_path(path) as temporary:
         pq.write_table(
             table,

@@ -6,7 +6,7 @@ take the scale of a cohort, refuses (:class:`Refused`); it never returns NaN.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -23,7 +23,9 @@ from genellm_dagster.errors import EvaluationError
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "data" / "signatures"
 _MAX_FILE_BYTES = 200_000
 _CENTRED_BELOW_ZERO_SHARE = 0.2
-"""A cohort with more than this share of values below zero is centred, not a log2 intensity."""
+"""Where no scale is recorded, a table with more than this share of values below zero passes for
+centred, not for log2 intensities."""
+_CENTRED = "centred"
 
 
 @dataclass(frozen=True)
@@ -205,14 +207,22 @@ def score_signature(
     cohorts: pd.Series,
     *,
     missing_genes_allowed: int = 0,
+    scales: Mapping[str, str] | None = None,
 ) -> pd.Series | Refused:
     """Score every sample, or refuse with a reason.
+
+    Values that are centred have lost each gene's own level. Geometric means and ratios need it. A
+    weighted sum of them is the published one less a constant of the cohort: fine within one cohort
+    or where all are centred, but not beside cohorts that are not, whose scores it would be pooled,
+    squashed and compared with.
 
     Args:
         signature: The published score.
         expression: Samples x genes, log2, NaN where a gene is absent; index gsm.
         cohorts: The cohort of each sample, on the same index.
         missing_genes_allowed: Genes a geometric mean may lack; other formulas need all.
+        scales: Cohort to the kind of scale that its expression report records. Without it, centred
+            values under a geometric mean or ratio are known only by those at or below zero.
 
     Returns:
         The raw score of every sample in the formula's own units and sign (float64), or a
@@ -227,8 +237,11 @@ def score_signature(
     missing = _missing_genes(values, cohort_names)
     if any(len(genes) > allowed for genes in missing.values()):
         return Refused(_missing_reason(signature, missing, allowed))
+    centred = _centred_reason(signature, cohort_names, scales or {})
+    if centred is not None:
+        return Refused(centred)
     if isinstance(formula, GeometricMeanDifference):
-        return _geometric(signature, formula, values, cohort_names)
+        return _geometric(signature, formula, values, cohort_names, known=scales is not None)
     if isinstance(formula, Linear):
         return _weighted(values, formula.weights)
     bottom = _weighted(values, formula.denominator)
@@ -241,6 +254,26 @@ def score_signature(
     return _weighted(values, formula.numerator) / bottom
 
 
+def _centred_reason(
+    signature: Signature, cohorts: pd.Series, scales: Mapping[str, str]
+) -> str | None:
+    names = sorted(set(cohorts))
+    centred = [name for name in names if scales.get(name) == _CENTRED]
+    if not centred:
+        return None
+    said = f"{', '.join(centred)} {'are' if len(centred) > 1 else 'is'} recorded as centred"
+    remedy = "if that is a wrong guess, set scale in the cohort file"
+    if not isinstance(signature.formula, Linear):
+        what = "geometric means" if signature.formula.kind != "ratio" else "a ratio"
+        return f"{signature.title} needs {what} of log2 intensities, but {said}; {remedy}."
+    if len(centred) < len(names):
+        return (
+            f"{signature.title} would stand on a level of its own where values are centred, beside "
+            f"cohorts that are not: {said}; leave it out, or {remedy}."
+        )
+    return None
+
+
 def _weighted(values: pd.DataFrame, weights: dict[str, float]) -> pd.Series:
     return values[list(weights)].mul(pd.Series(weights)).sum(axis=1, skipna=False)
 
@@ -250,11 +283,12 @@ def _geometric(
     formula: GeometricMeanDifference,
     values: pd.DataFrame,
     cohorts: pd.Series,
+    known: bool,
 ) -> pd.Series | Refused:
     not_positive = (values <= 0).any(axis=1)
     if not_positive.any():
-        share = (values < 0).to_numpy().mean()
-        kind = "centred values" if share > _CENTRED_BELOW_ZERO_SHARE else "values at or below zero"
+        looks_centred = (values < 0).to_numpy().mean() > _CENTRED_BELOW_ZERO_SHARE
+        kind = "centred values" if looks_centred and not known else "values at or below zero"
         return Refused(
             f"{signature.title} needs geometric means, which {kind} do not have "
             f"({_cohorts_where(not_positive, cohorts)})."

@@ -26,7 +26,8 @@ class ExpressionResult:
         table: genes x samples, float32, log2, index "gene" of approved symbols, sorted.
         report: JSON-safe: samples, genes, ids (counts by what became of them, by how they were
             read, and of Excel's dates), values (infinite, missing), scale (kind,
-            decided_by, reason, quantiles before and after), collapse (counts), hgnc, transductive.
+            decided_by, reason, how counts were scaled, quantiles before and after), collapse
+            (counts), hgnc, transductive.
     """
 
     table: pd.DataFrame
@@ -56,8 +57,8 @@ def build_expression(
 ) -> ExpressionResult:
     """Build the expression table of a cohort: log2, then ids to symbols, then one row a gene.
 
-    Each step but a transductive collapse (see the options) looks at one sample alone; only the
-    scale is recognised on the whole table.
+    Each step but a transductive collapse and TMM (see the options) looks at one sample alone; only
+    the scale is recognised on the whole table.
 
     Args:
         values: ids x samples as the series gives them; repeated ids allowed.
@@ -122,11 +123,15 @@ def build_expression(
             "kind": scale_kind,
             "decided_by": decided_by,
             "reason": reason,
+            "counts": options.scale.counts if scale_kind == "counts" else None,
             "quantiles": before,
             "quantiles_log2": quantiles_of(table),
         },
         "collapse": collapsed,
         "hgnc": hgnc_version(),
-        "transductive": [step for step in options.transductive if step.startswith("collapse")],
+        "transductive": [
+            *options.transductive_collapse,
+            *(options.scale.transductive if scale_kind == "counts" else []),
+        ],
     }
     return ExpressionResult(table=table, report=report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ def collapse(
     genes: np.ndarray,
     method: CollapseMethod = "median",
     rows: np.ndarray | None = None,
-    to_log2: SampleFunction | None = None,
+    to_log2: SampleFunction | Sequence[SampleFunction] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, int | str]]:
     """Make one row a gene out of the rows of its probes.
 
@@ -39,8 +39,9 @@ def collapse(
         method: How.
         rows: The places in ``values`` that ``genes`` speaks of; all, in order, when None. A place
             may stand repeatedly.
-        to_log2: What brings the values of one sample (all of ``values``) to log2; None when they
-            are. It is applied to a few samples at a time, so that no second table is held.
+        to_log2: What brings the values of one sample (all of ``values``) to log2, one for all
+            or each its own; None when they are. It is applied to a few samples at a time, so that
+            no second table is held.
 
     Returns:
         genes x samples (index "gene", sorted, unique; float32 when ``values`` are) and counts:
@@ -48,10 +49,11 @@ def collapse(
         with another), genes.
     """
     numbers = numbers_of(values)
-    if to_log2 is not None and method not in ("median", "mean"):
-        numbers, to_log2 = _whole(numbers, to_log2), None
+    each = [to_log2] * numbers.shape[1] if callable(to_log2) else to_log2
+    if each is not None and method not in ("median", "mean"):
+        numbers, each = _whole(numbers, each), None
     places = np.arange(len(values)) if rows is None else np.asarray(rows)
-    seen = _with_values(numbers, to_log2)[places]
+    seen = _with_values(numbers, each)[places]
     names, places = np.asarray(genes, dtype=object)[seen], places[seen]
     unique, gene_of = np.unique(names, return_inverse=True)
     sizes = np.bincount(gene_of, minlength=len(unique))
@@ -66,7 +68,7 @@ def collapse(
         kept[np.flatnonzero(repeated)[chosen]] = True
         gene_of, places = gene_of[kept], places[kept]
     table = pd.DataFrame(
-        _merged(numbers, to_log2, _groups(places, gene_of), len(unique), method),
+        _merged(numbers, each, _groups(places, gene_of), len(unique), method),
         index=pd.Index(unique, dtype=object, name=GENE),
         columns=values.columns.rename(None),
         copy=False,
@@ -83,7 +85,7 @@ def collapse(
 
 
 def _samples(
-    numbers: np.ndarray, to_log2: SampleFunction | None
+    numbers: np.ndarray, to_log2: Sequence[SampleFunction] | None
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield some samples at a time: their places, and samples x probes in one piece of memory."""
     step = max(1, _BLOCK_BYTES // max(1, numbers.itemsize * numbers.shape[0]))
@@ -91,15 +93,16 @@ def _samples(
         part = slice(start, min(start + step, numbers.shape[1]))
         block = np.ascontiguousarray(numbers[:, part].T)
         if to_log2 is not None:
-            block = np.stack([to_log2(sample) for sample in block]).astype(numbers.dtype)
+            pairs = zip(to_log2[part], block, strict=True)
+            block = np.stack([function(sample) for function, sample in pairs]).astype(numbers.dtype)
         yield part, block
 
 
-def _whole(numbers: np.ndarray, to_log2: SampleFunction) -> np.ndarray:
+def _whole(numbers: np.ndarray, to_log2: Sequence[SampleFunction]) -> np.ndarray:
     return np.concatenate([block for _, block in _samples(numbers, to_log2)]).T
 
 
-def _with_values(numbers: np.ndarray, to_log2: SampleFunction | None) -> np.ndarray:
+def _with_values(numbers: np.ndarray, to_log2: Sequence[SampleFunction] | None) -> np.ndarray:
     """Tell which rows have a value in any sample."""
     seen = np.zeros(numbers.shape[0], dtype=bool)
     for _, block in _samples(numbers, to_log2):
@@ -111,7 +114,7 @@ def _with_values(numbers: np.ndarray, to_log2: SampleFunction | None) -> np.ndar
 
 def _merged(
     numbers: np.ndarray,
-    to_log2: SampleFunction | None,
+    to_log2: Sequence[SampleFunction] | None,
     groups: list[tuple[np.ndarray, np.ndarray]],
     n_genes: int,
     method: CollapseMethod,
@@ -197,14 +200,22 @@ def _stand_out(
     method: CollapseMethod,
 ) -> np.ndarray:
     """Return, for each gene, which of ``places`` has the highest mean or variance."""
-    frame = pd.DataFrame(numbers[places].astype(np.float64))
+    # In the order of names, so that the samples' own order does not even change the rounding.
+    by_name = np.argsort(values.columns.astype(str).to_numpy(), kind="stable")
+    rows = numbers[np.ix_(places, by_name)].astype(np.float64, order="C")
+    frame = pd.DataFrame(rows)
     statistic = frame.mean(axis=1) if method == "highest_mean" else frame.var(axis=1)
     order = pd.DataFrame(
         {
             "gene": gene_of,
             "statistic": statistic.fillna(-np.inf).to_numpy(),
             "id": values.index[places].astype(str),
-            "first": frame.iloc[:, 0].to_numpy(),
+            "by_values": 0,
         }
-    ).sort_values(["gene", "statistic", "id", "first"], ascending=[True, False, True, True])
+    )
+    tied = np.flatnonzero(order.duplicated(["gene", "statistic", "id"], keep=False))
+    order.loc[tied[np.lexsort(rows[tied].T[::-1])], "by_values"] = np.arange(len(tied))
+    order = order.sort_values(
+        ["gene", "statistic", "id", "by_values"], ascending=[True, False, True, True]
+    )
     return order.drop_duplicates("gene").index.to_numpy()

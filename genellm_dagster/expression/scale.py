@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from genellm_dagster.errors import ExpressionError
+from genellm_dagster.expression.collapse import SampleFunction
 from genellm_dagster.expression.options import ScaleOptions
 from genellm_dagster.expression.quantiles import (
     count_by_sample,
@@ -18,8 +19,10 @@ from genellm_dagster.expression.quantiles import (
     numbers_of,
     row_quantiles,
 )
+from genellm_dagster.expression.tmm import tmm_factors
 
 ScaleKind = Literal["log2", "linear", "counts", "centred"]
+CENTRED = "centred"
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.99, 1.0)
 """The quantiles that GEO2R's rule reads (its R script, https://www.ncbi.nlm.nih.gov/geo/geo2r/)."""
@@ -114,20 +117,21 @@ def detect_scale(values: pd.DataFrame, options: ScaleOptions | None = None) -> S
     return Scale("log2", found, "no part of GEO2R's rule speaks against log2")
 
 
-def log2_cpm(reads: np.ndarray) -> np.ndarray:
+def log2_cpm(reads: np.ndarray, factor: float = 1.0) -> np.ndarray:
     """Turn the read counts of one sample into log2 counts per million, by the formula of voom.
 
-    log2((count + 0.5) / (library + 1) * 1e6), the library being the sum over all ids (Law et al.,
-    Genome Biology 2014, doi:10.1186/gb-2014-15-2-r29).
+    log2((count + 0.5) / (library * factor + 1) * 1e6), the library being the sum over all ids (Law
+    et al., Genome Biology 2014, doi:10.1186/gb-2014-15-2-r29).
 
     Args:
         reads: Of every id of the sample, not negative, as the sum is its library; NaN is missing.
+        factor: Of the library, where samples are compared before (TMM).
 
     Returns:
         float64; NaN where a count is missing, and throughout when there are no reads.
     """
     reads = reads.astype(np.float64)
-    library = np.nansum(reads)
+    library = np.nansum(reads) * factor
     return np.log2((reads + 0.5) / (library + 1.0) * 1e6) if library > 0 else reads * np.nan
 
 
@@ -152,17 +156,20 @@ def log2_linear(values: np.ndarray, floor_quantile: float) -> np.ndarray:
 
 def log2_of(
     values: pd.DataFrame, kind: ScaleKind, options: ScaleOptions | None = None
-) -> Callable[[np.ndarray], np.ndarray] | None:
+) -> SampleFunction | list[SampleFunction] | None:
     """Return what brings one sample to log2, or None when its values are there already.
 
     Args:
         values: ids x samples, finite or NaN; only looked at.
         kind: ``log2`` and ``centred`` stay as they are, ``linear`` goes through
             :func:`log2_linear`, ``counts`` through :func:`log2_cpm`.
-        options: Where the floor of linear values lies.
+        options: Where the floor of linear values lies, and how counts are scaled.
+
+    Returns:
+        One function for every sample; a list of one a sample where each has a factor of its own.
 
     Raises:
-        ExpressionError: When counts are negative or the kind is unknown.
+        ExpressionError: When counts are negative, cannot be compared, or the kind is unknown.
     """
     options = options or ScaleOptions()
     if kind in ("log2", "centred"):
@@ -177,8 +184,34 @@ def log2_of(
                 f"Sample {gsm} has negative values, so they are no counts; set the cohort's scale "
                 "to log2 or linear."
             )
+        if options.counts == "tmm":
+            return [partial(log2_cpm, factor=float(one)) for one in tmm_factors(values)]
         return log2_cpm
     raise ExpressionError(
         f"The scale {kind!r} is not known; set the cohort's scale to log2, linear, counts or "
         "centred."
     )
+
+
+def centring_marks(scales: Mapping[str, str]) -> list[str]:
+    """Say what results on these cohorts must be marked with because some are centred.
+
+    A centred value says how far a gene lies from its own level in the cohort that was submitted,
+    so that every sample of the cohort takes part in it; ranks of such values within a sample are
+    other ranks than those of measured levels (they correlate .18 on three TB series).
+
+    Args:
+        scales: Cohort to the kind of scale that its expression report tells.
+
+    Returns:
+        No mark, or one that names the centred cohorts; where others are not centred it says that
+        the level of scores differs. Measured on those TB series, a centred cohort's cases are told
+        from its controls as well as before (mean AUROC .941 against .936), at another level.
+    """
+    centred = sorted(name for name, kind in scales.items() if kind == CENTRED)
+    if not centred:
+        return []
+    level = "" if len(centred) == len(scales) else ", which puts its scores on a level of their own"
+    return [
+        f"centring of a cohort on its own samples by its submitter{level} ({', '.join(centred)})"
+    ]

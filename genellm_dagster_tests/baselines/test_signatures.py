@@ -135,6 +135,59 @@ def test_centred_values_are_fine_for_a_difference_of_logs():
     np.testing.assert_allclose(here, there)
 
 
+RAW = {"GSE1": "log2", "GSE2": "counts"}
+FIRST_CENTRED = {"GSE1": "centred", "GSE2": "log2"}
+
+
+@pytest.mark.parametrize("name", ["sepsis_metascore", "faim3_plac8", "snip"])
+def test_a_recorded_scale_is_believed_not_the_few_genes_of_a_formula(name):
+    values, cohorts = table(name)
+    signature = load_signatures()[name]
+    # All above zero: nothing in these genes shows that they were centred.
+    found = score_signature(signature, values, cohorts, scales=FIRST_CENTRED)
+    assert isinstance(found, Refused)
+    assert "GSE1 is recorded as centred" in found.reason
+    assert "GSE2" not in found.reason
+    assert "set scale in the cohort file" in found.reason
+    both = score_signature(signature, values, cohorts, scales=dict.fromkeys(RAW, "centred"))
+    assert "GSE1, GSE2 are recorded as centred" in both.reason
+    pd.testing.assert_series_equal(
+        score_signature(signature, values, cohorts, scales=RAW),
+        score_signature(signature, values, cohorts),
+    )
+
+
+def test_a_scale_set_by_hand_ends_the_guessing_though_not_the_arithmetic():
+    values, cohorts = table("sepsis_metascore")
+    values.loc[cohorts == "GSE1"] -= 8
+    found = score_signature(load_signatures()["sepsis_metascore"], values, cohorts, scales=RAW)
+    assert "values at or below zero" in found.reason
+    assert "centred" not in found.reason
+
+
+def test_a_difference_of_logs_is_refused_beside_cohorts_that_are_not_centred():
+    values, cohorts = table("septicyte_lab")
+    signature = load_signatures()["septicyte_lab"]
+    mixed = score_signature(signature, values, cohorts, scales=FIRST_CENTRED)
+    assert isinstance(mixed, Refused)
+    assert "beside cohorts that are not: GSE1 is recorded as centred" in mixed.reason
+    all_centred = dict.fromkeys(RAW, "centred")
+    here = score_signature(signature, values - 8, cohorts, scales=all_centred)
+    np.testing.assert_allclose(here, score_signature(signature, values, cohorts))
+    alone = cohorts == "GSE1"
+    one = score_signature(signature, values[alone], cohorts[alone], scales=FIRST_CENTRED)
+    assert np.isfinite(one).all()
+
+
+def test_a_cohort_whose_scale_was_not_recorded_is_read_as_before():
+    values, cohorts = table("sepsis_metascore")
+    signature = load_signatures()["sepsis_metascore"]
+    pd.testing.assert_series_equal(
+        score_signature(signature, values, cohorts, scales={}),
+        score_signature(signature, values, cohorts),
+    )
+
+
 def test_a_gene_list_never_gets_an_invented_formula():
     values, cohorts = table("sepstratifier_7")
     found = score_signature(load_signatures()["sepstratifier_7"], values, cohorts)
