@@ -136,6 +136,29 @@ def explained_variance(
     return ExplainedVariance(table, components, principal)
 
 
+def common_genes(states: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return the genes that every sample has in every state, in the order of the first state.
+
+    Args:
+        states: Name to gsm x genes.
+
+    Raises:
+        ExpressionError: When a state holds a gene twice.
+    """
+    whole = []
+    for name, table in states.items():
+        if not table.columns.is_unique:
+            raise ExpressionError(
+                f"{name} holds the gene {table.columns[table.columns.duplicated()][0]} twice; keep "
+                "one of them."
+            )
+        whole.append(table.columns[np.isfinite(table.to_numpy(dtype=np.float64)).all(axis=0)])
+    if not whole:
+        return []
+    shared = set(whole[0]).intersection(*whole)
+    return [gene for gene in whole[0] if gene in shared]
+
+
 def explained_by_state(
     states: Mapping[str, pd.DataFrame],
     factors: pd.DataFrame,
@@ -152,13 +175,10 @@ def explained_by_state(
     Returns:
         state, factor, levels, share, share_beyond_others, genes, components.
     """
-    whole = [set(table.columns[table.notna().all()]) for table in states.values()]
-    common = set.intersection(*whole) if whole else set()
+    genes = common_genes(states)
     parts = []
     for name, table in states.items():
-        found = explained_variance(
-            table[[gene for gene in table.columns if gene in common]], factors, options
-        )
+        found = explained_variance(table[genes], factors, options)
         part = found.factors.assign(
             genes=found.principal.genes, components=len(found.principal.shares)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from genellm_dagster.reports import marks
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.names import LANGUAGE_MODEL, model_name, role_of, stratum_name
 from genellm_dagster.reports.numbers import (
@@ -154,7 +155,13 @@ def limits(content: ReportContent) -> list[str]:
             "Cohorts with one class only were left out of their stratum, because there label and "
             "laboratory cannot be told apart."
         )
-    if content.model.get("transductive"):
+    steps = [step for stratum in content.strata for step in marks.of_stratum(content, stratum)]
+    if any(marks.uses_labels(step) for step in steps):
+        said.append(
+            "Some numbers rest on labels of the cohort that was tested (USES TEST LABELS, marked "
+            "where they stand): they do not tell how the model does on a new cohort."
+        )
+    if content.model.get("transductive") or any(not marks.uses_labels(step) for step in steps):
         said.append(
             "Some steps use the other samples of a test cohort, though no label (transductive, "
             "listed under Method): for a single new patient they would work differently."

@@ -39,6 +39,12 @@ class ReportContent:
             normalisation, transductive (list), head_layers``; further keys are shown as they are.
         refusals: Stratum to model to the reason why it gave no scores.
         simulated: Whether the data are simulated; then every figure says so.
+        batch: Stratum to its samples before and after each step that brings cohorts together, as
+            ``expression.batch_view.BatchView.as_json`` gives it.
+        marks: Stratum to the steps that its numbers must be marked with, wherever they stand:
+            steps that used other samples of a test cohort, or its labels.
+        data_docs: Where the pages of the data checks (Data Docs) lie, as text; it is shown, not
+            linked, because this file must stand alone.
     """
 
     study: Study
@@ -56,6 +62,9 @@ class ReportContent:
     model: Mapping[str, Any]
     refusals: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     simulated: bool = False
+    batch: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    data_docs: str = ""
 
     @property
     def strata(self) -> list[str]:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from genellm_dagster.errors import GeneLLMError
+from genellm_dagster.expression.batch_view import BatchView
 from genellm_dagster.files import write_text
-from genellm_dagster.reports import cautions, wording
+from genellm_dagster.reports import batch, cautions, marks, wording
 from genellm_dagster.reports.content import ReportContent
+from genellm_dagster.reports.figures.batch import batch_figure
 from genellm_dagster.reports.figures.canvas import Figure
 from genellm_dagster.reports.figures.curves import calibration_figure, roc_figure, scores_figure
 from genellm_dagster.reports.figures.forest import cohort_figure, forest_figure
@@ -34,7 +36,8 @@ from genellm_dagster.reports.numbers import (
     small_percent,
 )
 from genellm_dagster.reports.options import ReportOptions
-from genellm_dagster.reports.tables import results, samples, strata
+from genellm_dagster.reports.tables import quality, results, samples, strata
+from genellm_dagster.reports.tables.batch import explained
 from genellm_dagster.reports.tables.cells import facts
 
 _TEMPLATES = "genellm_dagster.reports"
@@ -114,7 +117,9 @@ def _view(content: ReportContent, options: ReportOptions) -> dict[str, Any]:
             "labels": samples.labels(content),
             "samples": samples.samples(content),
             "left_out": samples.left_out(content),
-            "quality": samples.quality(content),
+            "quality": quality.quality(content),
+            "warnings": quality.warnings(content),
+            "sex": quality.sex(content),
             "sources": samples.cohort_sources(content),
             "refusals": results.refusals(content),
             "strata": strata.by_stratum(content),
@@ -127,13 +132,16 @@ def _view(content: ReportContent, options: ReportOptions) -> dict[str, Any]:
         "overlap": wording.genes_shared(content, options),
         "note": content.age_comparison.get("note"),
         "trained": _trained(content.model),
-        "transductive": list(content.model.get("transductive") or []),
+        "batches": [_batch(content, stratum, options) for stratum in content.strata],
+        "marked": marks.of_strata(content),
+        "steps": _steps(content),
+        "data_docs": content.data_docs,
         "limits": cautions.limits(content),
     }
 
 
 def _figures(content: ReportContent, options: ReportOptions) -> dict[str, Figure | None]:
-    simulated = content.simulated
+    simulated, said = content.simulated, marks.of_strata(content)
     reports = {stratum: content.reports[stratum] for stratum in content.strata}
     signatures = {
         stratum: content.signatures[stratum]
@@ -146,10 +154,12 @@ def _figures(content: ReportContent, options: ReportOptions) -> dict[str, Figure
         if (content.predictions[stratum]["model"] == LANGUAGE_MODEL).any()
     }
     return {
-        "forest": forest_figure(reports, simulated=simulated),
-        "cohorts": cohort_figure(reports, simulated=simulated),
+        "forest": marks.marked(forest_figure(reports, simulated=simulated), said),
+        "cohorts": marks.marked(cohort_figure(reports, simulated=simulated), said),
         "genes": genes_figure(signatures, options, simulated=simulated) if signatures else None,
-        "scores": scores_figure(scored, reports, simulated=simulated) if scored else None,
+        "scores": marks.marked(scores_figure(scored, reports, simulated=simulated), said)
+        if scored
+        else None,
     }
 
 
@@ -164,11 +174,14 @@ def _part(content: ReportContent, stratum: str, options: ReportOptions) -> dict[
     bounds = bounds_of(value)
     rival = report["models"].get(wording.LOGISTIC, {}).get("auroc")
     known = content.study.strata.get(stratum)
+    said = marks.sentence(marks.of_headline(content, stratum))
+    all_said = marks.sentence(marks.of_stratum(content, stratum))
     return {
         "id": re.sub(r"[^A-Za-z0-9-]+", "-", stratum),
         "name": stratum_name(stratum),
         "ages": age_words(known) if known else "",
         "headline": decimal(value),
+        "headline_mark": said,
         "headline_interval": f"{decimal(bounds[0])} to {decimal(bounds[1])}" if bounds else "",
         "rival": ""
         if number_of(rival) is None
@@ -184,13 +197,45 @@ def _part(content: ReportContent, stratum: str, options: ReportOptions) -> dict[
         "notes": results.notes(report),
         "cohorts": results.cohorts(content, stratum),
         "genes": results.genes(content, stratum, options),
-        "roc": roc_figure(stratum, predictions, report, simulated=simulated),
-        "calibration_figure": calibration_figure(
-            stratum, predictions, report, options, simulated=simulated
+        "roc": marks.marked(
+            roc_figure(stratum, predictions, report, simulated=simulated), all_said
+        ),
+        "calibration_figure": marks.marked(
+            calibration_figure(stratum, predictions, report, options, simulated=simulated), said
         ),
         "map": None
         if embedding is None or embedding.empty
-        else map_figure(stratum, embedding, options, simulated=simulated, scores=scores),
+        else marks.marked(
+            map_figure(stratum, embedding, options, simulated=simulated, scores=scores), said
+        ),
+    }
+
+
+def _batch(content: ReportContent, stratum: str, options: ReportOptions) -> dict[str, Any]:
+    """Give the template what cohorts of a stratum differ in; no sentence when it was not made."""
+    found = content.batch.get(stratum)
+    shown: dict[str, Any] = {"name": stratum_name(stratum), "said": [], "figure": None}
+    if not found:
+        return {**shown, "table": None}
+    view = BatchView.from_json(found)
+    return {
+        **shown,
+        "said": batch.said(view),
+        "figure": batch_figure(stratum, view, options, simulated=content.simulated),
+        "table": explained(stratum, view),
+    }
+
+
+def _steps(content: ReportContent) -> dict[str, list[str]]:
+    """Give every step that used other samples of a test cohort, those apart that used labels."""
+    steps = list(content.model.get("transductive") or [])
+    for stratum in content.strata:
+        for step in marks.of_stratum(content, stratum):
+            if step not in steps:
+                steps.append(f"{stratum_name(stratum)}: {step}")
+    return {
+        "labels": [step for step in steps if marks.uses_labels(step)],
+        "others": [step for step in steps if not marks.uses_labels(step)],
     }
 
 

@@ -48,6 +48,18 @@ _NAMES: Mapping[str, str] = {
     "mortality_12": "Mortality, 12 genes",
     "sepstratifier_7": "SepstratifieR, 7 genes",
 }
+# States of the samples, in the words of a sentence: "the variance of ...".
+_STATES: Mapping[str, str] = {
+    "log2": "log2 values",
+    "rank_normal": "ranks within the sample",
+    "within_sample_z": "z within the sample",
+    "quantile": "quantile-normalised values",
+    "reference_quantiles": "values on reference quantiles",
+    "gene_z": "z against training genes",
+    "combat": "values after ComBat",
+    "coconut": "values after COCONUT",
+}
+_FACTORS: Mapping[str, str] = {"case": "label", "residual": "not explained"}
 
 
 def role_of(model: str) -> Role:
@@ -81,6 +93,16 @@ def spoken(name: str) -> str:
     """Give an identifier as words: ``septic_shock`` -> ``septic shock``."""
     words = name.replace("_", " ").strip()
     return words[:1].upper() + words[1:] if words.islower() and "_" in name else words
+
+
+def state_words(state: str) -> str:
+    """Give a state of the samples as words within a sentence: ``values after ComBat``."""
+    return _STATES.get(state, label_words(state))
+
+
+def factor_words(factor: str) -> str:
+    """Give what may explain variance as words within a sentence: ``case`` -> ``label``."""
+    return _FACTORS.get(factor, label_words(factor))
 
 
 def label_words(label: str) -> str:

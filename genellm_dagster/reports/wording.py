@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genellm_dagster.reports import age
+from genellm_dagster.reports import age, marks
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.names import (
     LANGUAGE_MODEL,
@@ -110,12 +110,19 @@ def how_well(content: ReportContent) -> str:
             continue
         parts.append(
             f"in the {label_words(stratum)} stratum in {_of_hundred(value)} of 100 pairs "
-            f"(AUROC {_with_interval(value)}) {_seen(content.reports[stratum])}"
+            f"(AUROC {_with_interval(value)}{_mark(content, stratum)}) "
+            f"{_seen(content.reports[stratum])}"
         )
     return (
         "Shown one case and one control, GeneLLM gives the case the higher score "
         f"{'; '.join(parts)}."
     )
+
+
+def _mark(content: ReportContent, stratum: str) -> str:
+    """Give the mark that this stratum's number may not stand without."""
+    mark = marks.short(marks.of_headline(content, stratum))
+    return f"; {mark.upper() if marks.LABELS in mark else mark}" if mark else ""
 
 
 def _of_hundred(value: Any) -> str:

@@ -13,6 +13,7 @@ from genellm_dagster.expression.harmonisation import fit_harmonisation
 from genellm_dagster.expression.options import HarmonisationOptions, VarianceOptions
 from genellm_dagster.expression.variance import (
     RESIDUAL,
+    common_genes,
     explained_by_state,
     explained_variance,
     principal_scores,
@@ -152,3 +153,17 @@ def test_profiles_without_a_common_gene_are_refused():
     profiles.iloc[0] = np.nan
     with pytest.raises(ExpressionError, match="share 0 genes"):
         principal_scores(profiles)
+
+
+def test_infinite_values_count_as_missing_in_every_state():
+    before, after = profiles_of(), profiles_of(seed=1)
+    after.iloc[0, 0] = np.inf
+    table = explained_by_state({"before": before, "after": after}, factors_of())
+    assert set(table["genes"]) == {GENES - 1}
+    assert common_genes({"before": before, "after": after}) == list(before.columns[1:])
+
+
+def test_a_gene_that_stands_twice_is_refused():
+    twice = pd.concat([profiles_of(), profiles_of().iloc[:, :1]], axis=1)
+    with pytest.raises(ExpressionError, match=r"before holds the gene \S+ twice"):
+        explained_by_state({"before": twice}, factors_of())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genellm_dagster.expression.batch_view import batch_view
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.studies.study import Study
 
@@ -264,6 +265,20 @@ def _signature(place: int, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
+def _batch(sheets: dict[str, pd.DataFrame], rng: np.random.Generator) -> dict[str, Any]:
+    """Made-up values of genes that the first cohort has higher, until ranks take most of it out."""
+    rows = pd.concat([s[s["used"]].assign(cohort=name) for name, s in sheets.items()])
+    rows = rows.set_index("gsm")
+    genes = rng.normal(size=(len(rows), len(GENES))) + 0.8 * rows["case"].to_numpy(float)[:, None]
+    first = (rows["cohort"] == next(iter(sheets))).to_numpy(float)[:, None]
+    states = {
+        "log2": pd.DataFrame(genes + 3 * first, rows.index, GENES),
+        "rank_normal": pd.DataFrame(genes + 0.5 * first, rows.index, GENES),
+    }
+    factors = rows[["cohort", "case", "sex"]].assign(platform="GPL570")
+    return batch_view(states, factors).as_json()
+
+
 def made_up_content(
     *,
     strata: tuple[str, ...] = ("pediatric", "adult"),
@@ -349,4 +364,11 @@ def made_up_content(
             stratum: {"snip": "IDNK is missing in GSE900001 and GSE900003"} for stratum in strata
         },
         simulated=simulated,
+        batch={
+            stratum: _batch(
+                {name: _sheet(name, *cell) for name, cell in COHORTS.items() if cell[0] == stratum},
+                rng,
+            )
+            for stratum in strata
+        },
     )

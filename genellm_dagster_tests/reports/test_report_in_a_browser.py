@@ -88,7 +88,7 @@ def open_page(html: str, folder: Path, width: int) -> tuple[dict, str]:
 
 
 @pytest.mark.parametrize(
-    ("width", "strata", "plots"), [(1280, ("pediatric", "adult"), 10), (500, ("adult",), 7)]
+    ("width", "strata", "plots"), [(1280, ("pediatric", "adult"), 12), (500, ("adult",), 8)]
 )
 def test_page_opens_draws_sorts_and_asks_nothing(
     tmp_path: Path, width: int, strata: tuple[str, ...], plots: int

@@ -113,7 +113,7 @@ def test_tables_have_captions_and_heads_with_scope(page: Page) -> None:
 
 def test_every_figure_is_told_in_words(page: Page) -> None:
     plots = page.all("svg")
-    assert len(plots) == len(page.all("figure")) == 10
+    assert len(plots) == len(page.all("figure")) == 12
     for attrs in plots:
         assert attrs["role"] == "img"
         assert len(str(attrs["aria-labelledby"]).split()) == 2
@@ -152,7 +152,7 @@ def test_what_a_clinician_asks_is_there(page: Page) -> None:
 def test_simulated_stands_inside_every_figure(strata: tuple[str, ...]) -> None:
     html = render_report(made_up_content(simulated=True, strata=strata))
     figures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    assert len(figures) == (10 if len(strata) == 2 else 7)
+    assert len(figures) == (12 if len(strata) == 2 else 8)
     for svg in figures:
         assert re.search(r"<text[^>]*>SIMULATED</text>", svg)
     assert html.count('class="notice simulated"') == 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from genellm_dagster.reports import marks
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.figures.genes import top_of
 from genellm_dagster.reports.names import (
@@ -74,7 +75,9 @@ def performance(content: ReportContent, stratum: str) -> Table:
     rows = []
     for name in order:
         own = name == LANGUAGE_MODEL
-        row = [Cell(model_name(name), strong=own, small=ROLE_WORDS[role_of(name)])]
+        mark = marks.short(marks.of_model(report, name))
+        role = ROLE_WORDS[role_of(name)]
+        row = [Cell(model_name(name), strong=own, small=f"{role}; {mark}" if mark else role)]
         row += [measure(values[name][key], digits) for key, _, _, digits in present]
         if tests:
             value = None if own else tests.get(name)
@@ -84,12 +87,18 @@ def performance(content: ReportContent, stratum: str) -> Table:
         f"performance-{stratum}",
         f"{stratum_name(stratum)}: all models on the same folds; n = {count(report['n'])}, "
         f"{count(report['cases'])} cases, prevalence {percent(report['prevalence'])}; "
-        "below each number its 95 % interval",
+        f"below each number its 95 % interval{_marked(content, stratum)}",
         columns,
         rows,
         "Out-of-fold scores pooled over folds. Sensitivity and specificity hold at a score of "
         f"{decimal(report.get('threshold', _THRESHOLD), 2)}, fixed in advance.",
     )
+
+
+def _marked(content: ReportContent, stratum: str) -> str:
+    """Give the end of a caption that says what the numbers below it must be marked with."""
+    said = marks.sentence(marks.of_stratum(content, stratum))
+    return f". {said}" if said else ""
 
 
 def _with_interval(report: Mapping[str, Any], model: str, key: str) -> Any:
@@ -157,7 +166,8 @@ def cohorts(content: ReportContent, stratum: str) -> Table | None:
     ]
     return Table(
         f"cohorts-{stratum}",
-        f"{stratum_name(stratum)}: AUROC in each cohort, with 95 % interval",
+        f"{stratum_name(stratum)}: AUROC in each cohort, with 95 % interval"
+        f"{_marked(content, stratum)}",
         columns,
         rows,
         "A dash: the cohort has one class only, or the model gave no score there.",

@@ -10,10 +10,7 @@ import pandas as pd
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.names import label_words, stratum_name
 from genellm_dagster.reports.numbers import number_of
-from genellm_dagster.reports.tables.cells import Column, Table, fact, plain, whole, words
-
-# Counted in the table of samples; settings, the same for all.
-_QC_ELSEWHERE = ("samples_left_out", "thresholds")
+from genellm_dagster.reports.tables.cells import Column, Table, whole, words
 
 
 def samples(content: ReportContent) -> Table:
@@ -111,26 +108,6 @@ def left_out(content: ReportContent) -> Table | None:
         ],
         rows,
     )
-
-
-def quality(content: ReportContent) -> Table | None:
-    """Lay out the quality control of each cohort and stratum: every plain fact of its summary."""
-    cells = {
-        cell: plain({key: value for key, value in summary.items() if key not in _QC_ELSEWHERE})
-        for cell, summary in content.qc.items()
-    }
-    heads = list(dict.fromkeys(name for known in cells.values() for name in known))
-    if not heads:
-        return None
-    rows = []
-    for (stratum, cohort), known in cells.items():
-        row = [words(cohort), words(stratum_name(stratum))]
-        rows.append(row + [fact(known.get(head)) for head in heads])
-    columns = [Column("Cohort"), Column("Stratum")]
-    for head in heads:
-        values = [known[head] for known in cells.values() if head in known]
-        columns.append(Column(head, numeric=all(number_of(value) is not None for value in values)))
-    return Table("quality", "Quality control of the expression tables", columns, rows)
 
 
 def cohort_sources(content: ReportContent) -> Table:
