@@ -54,7 +54,9 @@ def main() -> None:
         encoding = time.perf_counter() - start
         states = session.load(profiles)
         start = time.perf_counter()
-        cross_validate(session.model, backbone, states, samples, folds, options, ensemble=1)
+        cross_validate(
+            session.model, backbone, lambda _: states, samples, folds, options, ensemble=1
+        )
         fitting = time.perf_counter() - start
     epochs = options.training.epochs
     # Without kept states every epoch of every fold runs the prefix on its training samples again.

@@ -34,7 +34,7 @@ from genellm_dagster.expression.options import (
 )
 from genellm_dagster.expression.qc import quality_control
 from genellm_dagster.expression.variance import explained_by_state
-from genellm_dagster.expression.vocabulary import choose_genes
+from genellm_dagster.expression.vocabulary import choose_vocabulary
 from genellm_dagster.geo.client import GeoClient
 from genellm_dagster.geo.options import GeoOptions
 from genellm_dagster.geo.series import fetch_series, read_series
@@ -89,7 +89,7 @@ def read_study(study: Study, geo: Path, folder: Path) -> list[Stratum]:
             rows = sheets[name][sheets[name]["stratum"] == stratum]
             own[stratum, name] = quality_control(tables[name], rows, options.qc).table
         data = stratum_samples(study, stratum, sheets, own)
-        genes = choose_genes(data.tables, options.vocabulary)["gene"].tolist()
+        genes = choose_vocabulary(data.tables, options.vocabulary).table["gene"].tolist()
         folds = make_folds(data.samples, None, EvaluationOptions())
         platforms = {name: study.cohort(name).platform for name in data.tables}
         strata.append(Stratum(f"{study.name} {stratum}", data, genes, folds, platforms))

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -118,9 +118,45 @@ def predict(
     if output.suffix not in _TABLES:
         raise GeneLLMError(f"{output} ends neither in .parquet nor in .csv; name one of these.")
     settings, chosen = read_settings(study, geo_root, None)
-    table = predict_cohort(settings, chosen, stratum, cohort)
-    write_table(table, output)
-    say(f"{len(table)} samples scored, {output} written. Research use only.")
+    scores = predict_cohort(settings, chosen, stratum, cohort)
+    write_table(scores.table, output)
+    for mark in scores.marks:
+        say(f"TRANSDUCTIVE: {mark}; a sample alone would be scored otherwise.")
+    say(f"{len(scores.table)} samples scored, {output} written. Research use only.")
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option(help="File to write: .h5ad, .parquet or .csv.")],
+    study: StudyOption = None,
+    cohort: Annotated[
+        list[str] | None, typer.Option(help="Only this cohort; may be given repeatedly.")
+    ] = None,
+    stratum: StratumOption = None,
+    table: Annotated[
+        Literal["qc", "expression", "profiles"],
+        typer.Option(help="After quality control, before it, or as the models see the samples."),
+    ] = "qc",
+    file_format: Annotated[
+        Literal["h5ad", "parquet", "csv"] | None,
+        typer.Option("--format", help="As the file's name says when left out."),
+    ] = None,
+) -> None:
+    """Write the samples of a study for other programs: values, sample sheet, provenance."""
+    from genellm_dagster.workflows.export import gather
+    from genellm_dagster.workflows.export_files import format_of, write_export
+
+    format_of(output, file_format)
+    settings, chosen = read_settings(study, None, None)
+    exported = gather(settings, chosen, table, cohort or (), stratum)
+    files = write_export(exported, output)
+    simulated = "SIMULATED: " if chosen.simulated else ""
+    samples, genes = exported.values.shape
+    say(
+        f"{simulated}{samples} samples x {genes} genes of "
+        f"{', '.join(exported.provenance['cohorts'])}; {' and '.join(map(str, files))} written. "
+        "Research use only."
+    )
 
 
 @app.command()
@@ -257,6 +293,8 @@ def _print_models(table: pd.DataFrame) -> None:
         names = {"within": "AUROC inside cohorts", "auroc": "AUROC [95 % interval]"}
         columns = ["model", "auroc", "within", "average_precision", "brier"]
         print_table(shown[columns].rename(columns=names), title)
+        for steps, models in rows[rows["transductive"] != ""].groupby("transductive"):
+            say(f"TRANSDUCTIVE, {steps}: {', '.join(models['model'])}")
 
 
 def _interval(row: pd.Series, name: str) -> str:

@@ -17,27 +17,30 @@ from genellm_dagster.defs.picture import draw_assets
 from genellm_dagster.settings import PROJECT_ROOT, load_settings
 from genellm_dagster_tests.defs.makers import a_study
 
-# The table of the design: group, partitions, blocking checks.
+# The table of the design: group, partitions, checks. All of them block but those that only warn.
 ASSETS: dict[str, tuple[str, str, set[str]]] = {
-    "geo_catalog": ("geo", "-", set()),
+    "geo_catalog": ("geo", "-", {"structure"}),
     "raw_series": ("geo", "cohort", {"files_are_whole"}),
     "sample_sheet": ("cohort", "cohort", {"structure", "content"}),
     "gene_expression": ("cohort", "cohort", {"structure"}),
-    "sample_overlap": ("cohort", "-", set()),
-    "qc_expression": ("qc", "cell", {"structure", "samples", "genes"}),
-    "gene_vocabulary": ("tokens", "stratum", set()),
-    "token_dataset": ("tokens", "cell", set()),
+    "sample_overlap": ("cohort", "-", {"structure"}),
+    "qc_expression": ("qc", "cell", {"structure", "samples", "genes", "qc_warnings"}),
+    "blood_composition": ("qc", "cell", {"structure"}),
+    "gene_vocabulary": ("tokens", "stratum", {"structure"}),
+    "profiles": ("tokens", "stratum", {"structure"}),
+    "token_dataset": ("tokens", "cell", {"structure"}),
     "backbone": ("model", "-", set()),
     "prefix_states": ("model", "cell", set()),
     "cross_validation": ("model", "stratum", {"structure"}),
     "baseline_predictions": ("model", "stratum", {"structure"}),
     "adapter": ("model", "stratum", set()),
     "evaluation_report": ("evaluation", "stratum", set()),
-    "gene_attributions": ("evaluation", "stratum", set()),
+    "gene_attributions": ("evaluation", "stratum", {"structure"}),
     "age_comparison": ("evaluation", "-", set()),
-    "model_comparison": ("evaluation", "-", set()),
+    "model_comparison": ("evaluation", "-", {"structure"}),
     "study_report": ("evaluation", "-", set()),
 }
+ONLY_WARN = {"qc_warnings"}
 JOBS = {
     "refresh_catalog": "-",
     "ingest_cohort": "cohort",
@@ -97,7 +100,7 @@ def test_checks_block_and_have_the_partitions_of_their_asset(graph, study, name:
     nodes = [graph.get(one) for one in graph.asset_check_keys if one.asset_key == key]
     assert {node.key.name for node in nodes} == ASSETS[name][2]
     for node in nodes:
-        assert node.blocking
+        assert node.blocking == (node.key.name not in ONLY_WARN)
         assert node.partitions_def == graph.get(key).partitions_def
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -91,24 +91,29 @@ _Outcome = tuple[FloatArray, dict[str, Any]]
 
 
 def baseline_predictions(
-    profiles: pd.DataFrame,
+    profiles_of: Callable[[str], pd.DataFrame],
     expression: pd.DataFrame,
     samples: pd.DataFrame,
     folds: Sequence[FoldLike],
     options: BaselineOptions,
     seed: int,
     progress: Callable[[str], None] | None = None,
+    scales: Mapping[str, str] | None = None,
 ) -> BaselineResult:
     """Predict the test side of every fold with every baseline.
 
     Args:
-        profiles: Samples x vocabulary genes (index gsm), what the models see; NaN absent.
+        profiles_of: Gives the profiles of a fold by its name: samples x vocabulary genes (index
+            gsm), what the models see; NaN absent. What was learned for them was learned on that
+            fold's training side.
         expression: Samples x genes, log2 (index gsm), what signatures are defined on; NaN absent.
         samples: The samples of the stratum: gsm, cohort, subject, case, stratum.
         folds: Folds that no person crosses.
         options: Settings of the baselines.
         seed: Seed of inner folds and trees.
         progress: Called with a short sentence as each model is done.
+        scales: Cohort to the kind of scale that is recorded of its values; signatures that cannot
+            take it refuse.
 
     Returns:
         Predictions, refusals and details. A model that cannot score every sample is refused for
@@ -118,7 +123,7 @@ def baseline_predictions(
         EvaluationError: When a table lacks samples or a training side lacks a class.
     """
     say = progress or (lambda sentence: None)
-    splits = _splits(profiles, expression, samples, folds)
+    splits = _splits(profiles_of, expression, samples, folds)
     tables: list[pd.DataFrame] = []
     refusals: dict[str, str] = {}
     details: dict[str, dict[str, dict[str, Any]]] = {}
@@ -135,7 +140,7 @@ def baseline_predictions(
 
     for signature in _wanted_signatures(options):
         about[signature.name] = _about(signature)
-        add(signature.name, _run_signature(signature, expression, samples, splits, options))
+        add(signature.name, _run_signature(signature, expression, samples, splits, options, scales))
     if options.single_gene is not None:
         about[SINGLE_GENE] = {"title": "Best single gene, chosen on the training folds"}
         add(SINGLE_GENE, _run_single_gene(options.single_gene, splits, options))
@@ -186,6 +191,7 @@ def _run_signature(
     samples: pd.DataFrame,
     splits: list[_Split],
     options: BaselineOptions,
+    scales: Mapping[str, str] | None,
 ) -> dict[str, _Outcome] | Refused:
     rows = samples.set_index("gsm")
     raw = score_signature(
@@ -193,6 +199,7 @@ def _run_signature(
         expression.loc[rows.index],
         rows["cohort"],
         missing_genes_allowed=options.missing_genes_allowed,
+        scales=scales,
     )
     if isinstance(raw, Refused):
         return raw
@@ -312,7 +319,7 @@ def binary_entropy(score: FloatArray) -> FloatArray:
 
 
 def _splits(
-    profiles: pd.DataFrame,
+    profiles_of: Callable[[str], pd.DataFrame],
     expression: pd.DataFrame,
     samples: pd.DataFrame,
     folds: Sequence[FoldLike],
@@ -323,27 +330,24 @@ def _splits(
         raise EvaluationError(
             f"Sample {double} stands twice in the stratum; keep one of its cohorts."
         )
-    for name, table in (("profiles", profiles), ("expression", expression)):
-        lacking = rows.index.difference(table.index)
-        if len(lacking):
-            raise EvaluationError(
-                f"The {name} lack {len(lacking)} samples of the stratum, {lacking[0]} for one; "
-                "materialize them again."
-            )
-        if not table.index.is_unique:
-            raise EvaluationError(f"The {name} hold a sample twice; materialize them again.")
+    _require_samples("expression", expression, rows.index)
 
-    def side(fold: FoldLike, gsm: tuple[str, ...]) -> _Side:
+    def side(fold: FoldLike, gsm: tuple[str, ...], profiles: pd.DataFrame) -> _Side:
         lacking = pd.Index(gsm).difference(rows.index)
         if len(lacking):
             raise EvaluationError(
                 f"Fold {fold.name} names {lacking[0]}, which is no sample of the stratum; "
                 "make the folds again."
             )
-        wanted = list(gsm)
+        wanted = pd.Index(gsm)
+        _require_samples("profiles", profiles, wanted)
         return _Side(rows.loc[wanted], profiles.loc[wanted], expression.loc[wanted])
 
-    splits = [_Split(fold.name, side(fold, fold.train), side(fold, fold.test)) for fold in folds]
+    splits = []
+    for fold in folds:
+        profiles = profiles_of(fold.name)
+        train, test = (side(fold, gsm, profiles) for gsm in (fold.train, fold.test))
+        splits.append(_Split(fold.name, train, test))
     for split in splits:
         cases = int(split.train.case.sum())
         if not 0 < cases < len(split.train.rows):
@@ -352,3 +356,14 @@ def _splits(
                 f"{len(split.train.rows)} samples; both classes are needed."
             )
     return splits
+
+
+def _require_samples(name: str, table: pd.DataFrame, wanted: pd.Index) -> None:
+    lacking = wanted.difference(table.index)
+    if len(lacking):
+        raise EvaluationError(
+            f"The {name} lack {len(lacking)} samples of the stratum, {lacking[0]} for one; "
+            "materialize them again."
+        )
+    if not table.index.is_unique:
+        raise EvaluationError(f"The {name} hold a sample twice; materialize them again.")

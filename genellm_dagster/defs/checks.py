@@ -1,89 +1,62 @@
 """Asset checks: structure by dagster-pandas types, content by Great Expectations suites.
 
-All are blocking: what fails them would make wrong science downstream. They run in the step that
-makes the asset, on the partition that it makes.
+All but the warnings of quality control are blocking: what fails them would make wrong science
+downstream. They run in the step that makes the asset, on the partition that it makes.
 """
 
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
+from genellm_dagster.defs import frame_types
 from genellm_dagster.files import sha256_of
 from genellm_dagster.geo.records import Manifest
 
 if TYPE_CHECKING:
-    from dagster_pandas import PandasColumn
+    from genellm_dagster.expression.data_docs import DataDocs
+    from genellm_dagster.expression.expectations import SuiteName
 
 STRUCTURE = "structure"
 CONTENT = "content"
 SAMPLES = "samples"
 GENES = "genes"
 FILES = "files_are_whole"
+QC_WARNINGS = "qc_warnings"
 
 
 def spec(
     asset: dg.AssetKey,
     name: str,
     description: str,
-    partitions: dg.PartitionsDefinition,
+    partitions: dg.PartitionsDefinition | None = None,
+    blocking: bool = True,
 ) -> dg.AssetCheckSpec:
-    """Declare a blocking check of an asset, on the asset's own partitions.
+    """Declare a check of an asset, on the asset's own partitions.
 
     Dagster accepts a check with other partitions than its asset's without a word.
     """
     return dg.AssetCheckSpec(
-        name, asset=asset, description=description, blocking=True, partitions_def=partitions
+        name, asset=asset, description=description, blocking=blocking, partitions_def=partitions
     )
-
-
-@cache
-def _columns(frame: str) -> "list[PandasColumn]":
-    from dagster_pandas import PandasColumn
-
-    if frame == "sample_sheet":
-        return [
-            PandasColumn.string_column("gsm", non_nullable=True, unique=True),
-            PandasColumn.string_column("subject", non_nullable=True),
-            PandasColumn.float_column("age_years", ignore_missing_vals=True),
-            PandasColumn("sex"),
-            PandasColumn("timepoint"),
-            PandasColumn("label"),
-            PandasColumn("case"),
-            PandasColumn("stratum"),
-            PandasColumn.boolean_column("used", non_nullable=True),
-            PandasColumn.string_column("why_not", non_nullable=True),
-        ]
-    if frame == "predictions":
-        return [
-            PandasColumn.string_column("gsm", non_nullable=True),
-            PandasColumn.string_column("cohort", non_nullable=True),
-            PandasColumn.string_column("stratum", non_nullable=True),
-            PandasColumn.string_column("subject", non_nullable=True),
-            PandasColumn.integer_column("case", min_value=0, max_value=1, non_nullable=True),
-            PandasColumn.string_column("fold", non_nullable=True),
-            PandasColumn.string_column("model", non_nullable=True),
-            PandasColumn.float_column("score", min_value=0.0, max_value=1.0, non_nullable=True),
-            PandasColumn.float_column("uncertainty", min_value=0.0, non_nullable=True),
-        ]
-    raise KeyError(frame)
 
 
 def structure(asset: dg.AssetKey, frame: pd.DataFrame, kind: str) -> dg.AssetCheckResult:
     """Hold a frame against its dagster-pandas type."""
-    from dagster_pandas import create_dagster_pandas_dataframe_type
-
-    expected = create_dagster_pandas_dataframe_type(name=kind, columns=_columns(kind))
-    result = dg.check_dagster_type(expected, frame)
+    result = dg.check_dagster_type(frame_types.type_of(kind), frame)
+    # dagster-pandas appends every offending row; the sentence before them is enough.
+    wrong = (result.description or "").split("The offending")[0]
+    if result.success and kind == frame_types.TOKENS:
+        wrong = frame_types.torn_tokens(frame)
+    if result.success and kind == frame_types.PROFILES:
+        wrong = frame_types.repeated_in_a_fold(frame)
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=STRUCTURE,
-        passed=bool(result.success),
-        # dagster-pandas appends every offending row; the sentence before them is enough.
-        description=(result.description or "").split("The offending")[0]
-        or f"{len(frame)} rows with the columns of {kind}",
+        passed=bool(result.success) and not wrong,
+        description=wrong or f"{len(frame)} rows with the columns of {kind}",
     )
 
 
@@ -109,13 +82,12 @@ def expression_structure(asset: dg.AssetKey, table: pd.DataFrame) -> dg.AssetChe
 
 
 def content(
-    asset: dg.AssetKey, frame: pd.DataFrame, suite: str, name: str = CONTENT
+    asset: dg.AssetKey, docs: "DataDocs", suite: "SuiteName", name: str = CONTENT
 ) -> dg.AssetCheckResult:
-    """Hold a narrow frame against its Great Expectations suite."""
-    from genellm_dagster.defs.shown import markdown
-    from genellm_dagster.expression.expectations import run_suite
+    """Tell how a narrow frame met its Great Expectations suite."""
+    from genellm_dagster.defs.shown import data_docs, markdown
 
-    result = run_suite(frame, suite)  # type: ignore[arg-type]
+    result = docs.results[suite]
     failed = [
         f"{one['expectation']}({one['column']})" for one in result.results if not one["success"]
     ]
@@ -124,7 +96,25 @@ def content(
         check_name=name,
         passed=result.success,
         description=f"not met: {', '.join(failed)}" if failed else "every expectation is met",
-        metadata={"expectations": markdown(pd.DataFrame(result.results), rows=40)},
+        metadata={
+            "expectations": markdown(pd.DataFrame(result.results), rows=40),
+            **data_docs(docs),
+        },
+    )
+
+
+def qc_warnings(asset: dg.AssetKey, summary: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """Show what quality control warns of; a warning stops nothing."""
+    from genellm_dagster.defs.shown import sentences
+
+    said = [str(one) for one in summary.get("warnings") or []]
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=QC_WARNINGS,
+        passed=not said,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=" ".join(said) or "nothing to warn of",
+        metadata={"warnings": sentences(said)},
     )
 
 

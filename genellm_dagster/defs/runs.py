@@ -298,7 +298,7 @@ def _error_of(result: dg.ExecuteInProcessResult, label: str) -> GeneLLMError:
     for event in result.all_events:
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             check: Any = event.event_specific_data
-            if not check.passed:
+            if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
                 return GeneLLMError(
                     f"The check {check.check_name} of {check.asset_key.to_user_string()} failed "
                     f"({check.description}); mend the cohort file or leave the cohort out."

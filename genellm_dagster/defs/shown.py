@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from genellm_dagster.expression.data_docs import DataDocs
+    from genellm_dagster.reports.figures.canvas import Figure
     from genellm_dagster.workflows.discovery import Discovery
 
 _ROWS = 12
@@ -33,6 +35,20 @@ def markdown(frame: pd.DataFrame, rows: int = _ROWS) -> dg.MarkdownMetadataValue
     if len(frame) > rows:
         lines.append(f"\n… {len(frame) - rows} more rows")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def sentences(said: list[str]) -> dg.MarkdownMetadataValue:
+    """Return sentences as a list in Markdown, escaped."""
+    lines = [one.replace("<", "&lt;").replace("\n", " ") for one in said]
+    return dg.MetadataValue.md("\n".join(f"- {one}" for one in lines) or "none")
+
+
+def data_docs(docs: "DataDocs") -> dict[str, Any]:
+    """Return where the Data Docs of a partition are."""
+    return {
+        "data_docs": dg.MetadataValue.path(str(docs.index)),
+        "open_data_docs": dg.MetadataValue.url(docs.index.resolve().as_uri()),
+    }
 
 
 def table(frame: pd.DataFrame) -> dict[str, Any]:
@@ -146,3 +162,11 @@ def plot(figure: Any) -> dg.MarkdownMetadataValue:
     figure.savefig(buffer, format="png", dpi=80)
     encoded = base64.b64encode(buffer.getvalue()).decode()
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{encoded})")
+
+
+def drawing(figure: "Figure | None") -> dg.MarkdownMetadataValue:
+    """Return a figure of the report as an inline picture."""
+    if figure is None:
+        return dg.MetadataValue.md("nothing to draw")
+    encoded = base64.b64encode(figure.svg.encode()).decode()
+    return dg.MetadataValue.md(f"![{figure.key}](data:image/svg+xml;base64,{encoded})")

@@ -31,6 +31,7 @@ COLUMNS = [
     "auroc_difference_high",
     "p",
     "p_holm",
+    "transductive",
     "run_id",
 ]
 _KEYS = ("study", "stratum", "model")
@@ -48,7 +49,8 @@ def compare_models(reports: list[dict[str, Any]], runs: pd.DataFrame | None = No
     Returns:
         One row a stratum and model, best AUROC first in each stratum. ``auroc_difference`` is the
         reference model minus this one, with the paired DeLong p value and Holm's adjustment inside
-        the stratum; empty for the reference itself.
+        the stratum; empty for the reference itself. ``transductive`` names the steps by which a
+        model's scores used other samples of a test cohort; empty when there are none.
     """
     rows: list[dict[str, Any]] = []
     for report in reports:
@@ -64,6 +66,7 @@ def compare_models(reports: list[dict[str, Any]], runs: pd.DataFrame | None = No
                 row[f"{name}_high"] = numbers[name]["high"]
             row.update({name: numbers[name] for name in _PLAIN})
             row["auroc_within_cohorts"] = within.get(model, {}).get("auroc", {}).get("value")
+            row["transductive"] = "; ".join(report.get("transductive", {}).get(model, []))
             if model in comparisons:
                 difference = comparisons[model]["auroc_difference"]
                 row["auroc_difference"] = difference["value"]
@@ -73,7 +76,7 @@ def compare_models(reports: list[dict[str, Any]], runs: pd.DataFrame | None = No
                 row["p_holm"] = comparisons[model]["p_holm"]
             rows.append(row)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    numbers_only = [name for name in COLUMNS if name not in (*_KEYS, "run_id")]
+    numbers_only = [name for name in COLUMNS if name not in (*_KEYS, "transductive", "run_id")]
     table[numbers_only] = table[numbers_only].apply(pd.to_numeric)
     known = _run_ids(runs)
     table["run_id"] = [

@@ -44,6 +44,7 @@ def evaluate(
     options: EvaluationOptions,
     *,
     developed_on: Mapping[str, Sequence[str]] | None = None,
+    transductive: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Judge every model on the same out-of-fold predictions.
 
@@ -56,10 +57,13 @@ def evaluate(
         options: Threshold, resamples, confidence, seed, reference model.
         developed_on: Model to the series it was developed on, to be said beside its numbers; none
             means as the project's signature files say.
+        transductive: Model to the steps by which its scores used other samples of a test cohort,
+            or its labels, to be said wherever its numbers are.
 
     Returns:
         JSON-safe: study, stratum, n, cases, prevalence, folds, models; then persons, threshold,
-        confidence, intervals (of the plain numbers), within_cohorts, comparisons, methods, notes.
+        confidence, intervals (of the plain numbers), within_cohorts, comparisons, transductive,
+        methods, notes.
         The numbers of a model that have their interval elsewhere are plain numbers or null.
 
     Raises:
@@ -103,6 +107,9 @@ def evaluate(
         "intervals": {model: parts["intervals"] for model, parts in found.items()},
         "within_cohorts": {model: parts["within_cohorts"] for model, parts in found.items()},
         "comparisons": _comparisons(case, scores, persons, options),
+        "transductive": {
+            model: list(steps) for model, steps in (transductive or {}).items() if steps
+        },
         "methods": dict(intervals.METHODS),
         "notes": _notes(
             folds,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,6 +16,9 @@ import pandas as pd
 from genellm_dagster.errors import ExpressionError
 
 if TYPE_CHECKING:
+    from great_expectations.data_context.data_context.abstract_data_context import (
+        AbstractDataContext,
+    )
     from great_expectations.expectations.expectation import Expectation
 
 SuiteName = Literal["genes", "samples", "sheet"]
@@ -22,6 +28,9 @@ _LOG2_BOUNDS = (-30.0, 40.0)
 _OLDEST_YEARS = 125.0
 _MIN_KEPT_SHARE = 0.5
 _MAX_EXAMPLES = 5
+_SEXES = ["female", "male"]
+# Great Expectations keeps the context in use in a variable of the process.
+_ONE_CONTEXT = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -37,10 +46,37 @@ class SuiteResult:
     results: list[dict[str, Any]]
 
 
-def _expectations(suite: SuiteName) -> list[Expectation]:
+def _expectations(frame: pd.DataFrame, suite: SuiteName) -> list[Expectation]:
     # Its classes are not declared as exported, so that the type checker cannot see them.
     gxe: Any = importlib.import_module("great_expectations.expectations")
 
+    required = _required(suite, gxe)
+    named = {one.column for one in required if hasattr(one, "column")}
+    return required + [
+        expectation
+        for column in frame.columns
+        if column not in named and (expectation := _of_more(str(column), gxe)) is not None
+    ]
+
+
+def _of_more(column: str, gxe: Any) -> Expectation | None:
+    """What holds for a column that a frame may have besides those that it must have."""
+    between = gxe.ExpectColumnValuesToBeBetween
+    expectation: Expectation | None = None
+    if not column.isidentifier():
+        return None
+    if column == "sex" or column.startswith("sex_"):
+        expectation = gxe.ExpectColumnValuesToBeInSet(column=column, value_set=_SEXES)
+    elif column.endswith("_share") or column.startswith("share_"):
+        expectation = between(column=column, min_value=0.0, max_value=1.0)
+    elif column.endswith("_years"):
+        expectation = between(column=column, min_value=0.0, max_value=_OLDEST_YEARS)
+    elif column.startswith("iqr") or column.endswith(("_distance", "_residual")):
+        expectation = between(column=column, min_value=0.0)
+    return expectation
+
+
+def _required(suite: SuiteName, gxe: Any) -> list[Expectation]:
     share: dict[str, Any] = {"min_value": 0.0, "max_value": 1.0}
     if suite == "genes":
         return [
@@ -83,7 +119,7 @@ def _expectations(suite: SuiteName) -> list[Expectation]:
         gxe.ExpectColumnValuesToBeBetween(
             column="age_years", min_value=0.0, max_value=_OLDEST_YEARS
         ),
-        gxe.ExpectColumnValuesToBeInSet(column="sex", value_set=["female", "male"]),
+        gxe.ExpectColumnValuesToBeInSet(column="sex", value_set=_SEXES),
         gxe.ExpectColumnValuesToBeInSet(column="case", value_set=[0.0, 1.0]),
         gxe.ExpectColumnValuesToNotBeNull(column="used"),
         gxe.ExpectColumnValuesToNotBeNull(column="stratum_of_used"),
@@ -131,36 +167,55 @@ def _observed(result: dict[str, Any]) -> Any:
     return "the column is missing or of another type"
 
 
-def run_suite(frame: pd.DataFrame, suite: SuiteName) -> SuiteResult:
-    """Hold a narrow frame against its suite, in an ephemeral context that keeps and sends nothing.
+@contextmanager
+def expectations_context() -> Iterator[AbstractDataContext]:
+    """Lend an ephemeral Great Expectations context that keeps, prints and sends nothing.
+
+    One thread at a time: the next waits until the block ends.
+    """
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    with _ONE_CONTEXT:
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        yield context
+
+
+def validate(
+    context: AbstractDataContext, frame: pd.DataFrame, suite: SuiteName, run_name: str | None = None
+) -> SuiteResult:
+    """Hold a narrow frame against its suite; the context keeps the result, for Data Docs.
 
     Args:
+        context: What :func:`expectations_context` lends; each suite at most once.
         frame: ``QcResult.genes``, ``QcResult.samples`` or a sample sheet.
         suite: Which of them it is.
-
-    Returns:
-        One result an expectation, in the suite's order; a column that is missing is a failure of
-        what is expected of it.
+        run_name: What the result is known by in the context.
 
     Raises:
         ExpressionError: When the suite is unknown.
     """
-    if suite not in ("genes", "samples", "sheet"):
+    if suite not in get_args(SuiteName):
         raise ExpressionError(f"There is no suite {suite!r}; use genes, samples or sheet.")
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.core.run_identifier import RunIdentifier
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    prepared = _prepared(frame, suite)
+    expectations = _expectations(prepared, suite)
     batch = (
-        context.data_sources.add_pandas("frames")
-        .add_dataframe_asset(suite)
+        context.data_sources.add_pandas(suite)
+        .add_dataframe_asset("frame")
         .add_batch_definition_whole_dataframe("whole")
-        .get_batch({"dataframe": _prepared(frame, suite)})
     )
-    expectations = _expectations(suite)
-    validated = batch.validate(gx.ExpectationSuite(name=suite, expectations=expectations))
+    expected = context.suites.add(gx.ExpectationSuite(name=suite, expectations=expectations))
+    definition = context.validation_definitions.add(
+        gx.ValidationDefinition(name=suite, data=batch, suite=expected)
+    )
+    validated = definition.run(
+        batch_parameters={"dataframe": prepared}, run_id=RunIdentifier(run_name=run_name)
+    )
     # Results come in an order of GX's own.
     keys = [(one.expectation_type, getattr(one, "column", None)) for one in expectations]
     results = [
@@ -175,3 +230,22 @@ def run_suite(frame: pd.DataFrame, suite: SuiteName) -> SuiteResult:
     ]
     results.sort(key=lambda one: keys.index((one["expectation"], one["column"])))
     return SuiteResult(success=bool(validated.success), results=results)
+
+
+def run_suite(frame: pd.DataFrame, suite: SuiteName) -> SuiteResult:
+    """Hold a narrow frame against its suite and keep nothing of it.
+
+    Args:
+        frame: ``QcResult.genes``, ``QcResult.samples`` or a sample sheet.
+        suite: Which of them it is.
+
+    Returns:
+        One result an expectation, in the suite's order; a column that is missing is a failure of
+        what is expected of it. Columns that a frame may have besides (shares, sexes, ages, spreads)
+        are held against what is true of any such column.
+
+    Raises:
+        ExpressionError: When the suite is unknown.
+    """
+    with expectations_context() as context:
+        return validate(context, frame, suite)

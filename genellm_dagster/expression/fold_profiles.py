@@ -68,13 +68,50 @@ def profiles_of_fold(
     }
     found = harmonise_fold(normalised, train, test, harmonisation, controls)
     profiles = pd.concat([table.T for table in found.tables.values()])
-    # A cohort of training samples only has its own distribution whoever is tested.
-    shared = normalisation.method == "quantile" and bool(test)
     return FoldProfiles(
         profiles=profiles.loc[[*train, *test], genes].rename_axis(index="gsm", columns=None),
         learned=learned,
         harmonisation=found.harmonisation,
-        marks=[*(["quantile normalisation"] if shared else []), *found.marks],
+        # A cohort of training samples only has its own distribution whoever is tested.
+        marks=[*(normalisation.transductive if test else []), *found.marks],
+    )
+
+
+def profiles_of_new_cohort(
+    name: str,
+    table: pd.DataFrame,
+    genes: list[str],
+    normalisation: NormalisationOptions,
+    learned: LearnedNormalisation | None,
+    harmonisation: Harmonisation | None,
+    controls: Collection[str] = (),
+) -> FoldProfiles:
+    """Build the profiles of a cohort that was not trained on, by what was learned in training.
+
+    Args:
+        name: The cohort. One that training knew is moved as it was there.
+        table: genes x samples, log2.
+        genes: The vocabulary, in order.
+        normalisation: Within samples or against training samples.
+        learned: What the normalisation learned.
+        harmonisation: What the harmonisation learned; none where cohorts were left as they are.
+        controls: Samples that are controls; read by COCONUT alone.
+
+    Raises:
+        ExpressionError: When a sample has no gene, or COCONUT has too few controls.
+    """
+    profiles = build_profiles(table, genes, normalisation, learned)
+    if harmonisation is None:
+        harmonisation = Harmonisation(HarmonisationOptions(), pd.Index(genes), None, {}, ())
+    if name not in harmonisation.shifts:
+        normalised = profiles.T.rename_axis(index="gene")
+        harmonisation = harmonisation.with_cohort(name, normalised, controls)
+    moved = harmonisation.apply(name, profiles.T.rename_axis(index="gene"))
+    return FoldProfiles(
+        profiles=moved.T[genes].rename_axis(index="gsm", columns=None),
+        learned=learned,
+        harmonisation=harmonisation,
+        marks=[*normalisation.transductive, *harmonisation.marks],
     )
 
 

@@ -19,7 +19,7 @@ from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.combat import Pooled, Shift, Sums, move, no_shift, pool, shift
 from genellm_dagster.expression.learned_normalisation import as_numbers
 from genellm_dagster.expression.options import HarmonisationOptions
-from genellm_dagster.expression.tables import GENE, checked
+from genellm_dagster.expression.tables import GENE, as_float32, checked
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Harmonisation:
             cohort's estimate does not know: it has no place on the common scale.
 
         Raises:
-            ExpressionError: When the cohort is not known.
+            ExpressionError: When the cohort is not known, or a value too large to be one.
         """
         checked(table, f"The table of {cohort}")
         if self.pooled is None:
@@ -73,7 +73,7 @@ class Harmonisation:
         known = table.reindex(self.genes).to_numpy(dtype=np.float64)
         moved = move(known, self.pooled, self.shifts[cohort])
         result = pd.DataFrame(moved, index=self.genes, columns=table.columns)
-        return result.reindex(table.index).astype(np.float32)
+        return as_float32(result.reindex(table.index))
 
     def with_cohort(
         self, cohort: str, table: pd.DataFrame, controls: Collection[str] = ()

@@ -15,7 +15,7 @@ import pandas as pd
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.normalisation import reference_quantiles, to_reference
 from genellm_dagster.expression.options import NormalisationOptions
-from genellm_dagster.expression.tables import GENE, checked
+from genellm_dagster.expression.tables import GENE, as_float32, checked
 
 # A spread below this share of the gene's level is the rounding of float32, not a measurement.
 _ROUNDING = 1e-6
@@ -110,10 +110,13 @@ class GeneScale:
         Returns:
             The same shape, float32; missing where the value is, and for a gene without a scale:
             one that no training cohort measured, or that did not vary there.
+
+        Raises:
+            ExpressionError: When a value is so large that its z would be infinite.
         """
         known = self.genes.reindex(table.index)
         z = table.astype(np.float64).sub(known["mean"], axis=0).div(known["spread"], axis=0)
-        return z.astype(np.float32)
+        return as_float32(z)
 
     def as_json(self) -> dict[str, Any]:
         """What :func:`normalisation_from_json` takes."""

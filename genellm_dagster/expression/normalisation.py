@@ -1,6 +1,6 @@
 """Normalisations of an expression table that learn nothing.
 
-All but :func:`quantile` look at each sample alone.
+All but :func:`quantile` look at each sample alone. An infinite value counts as missing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,17 @@ import numpy as np
 import pandas as pd
 
 from genellm_dagster.errors import ExpressionError
+from genellm_dagster.expression.quantiles import numbers_of
 
 # Blom's plotting positions: (rank - 3/8) / (n + 1/4), nearly the expected normal order statistics
 # (Blom 1958; Beasley, Erickson & Allison, Behavior Genetics 2009, doi:10.1007/s10519-009-9281-0).
 _BLOM_OFFSET = 0.375
+
+
+def _measured(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with infinite values missing: they are no measurements, and have no rank."""
+    infinite = np.isinf(numbers_of(table))
+    return table.mask(infinite) if infinite.any() else table
 
 
 def rank_normal(table: pd.DataFrame) -> pd.DataFrame:
@@ -29,6 +36,7 @@ def rank_normal(table: pd.DataFrame) -> pd.DataFrame:
     """
     from scipy.special import ndtri
 
+    table = _measured(table)
     ranks = table.rank(axis=0, method="average", na_option="keep")
     n = table.notna().sum(axis=0)
     shares = (ranks - _BLOM_OFFSET) / (n + 1 - 2 * _BLOM_OFFSET)
@@ -48,7 +56,7 @@ def within_sample_z(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same shape, float32.
     """
-    values = table.astype(np.float64)
+    values = _measured(table).astype(np.float64)
     centred = values - values.mean(axis=0)
     spread = values.std(axis=0, ddof=0)
     constant = values.max(axis=0) == values.min(axis=0)
@@ -72,7 +80,10 @@ def reference_quantiles(table: pd.DataFrame, size: int | None = None) -> np.ndar
     """
     shares = np.linspace(0, 1, size or len(table))
     columns = [one[np.isfinite(one)] for one in table.to_numpy(dtype=np.float64).T]
-    distributions = [np.quantile(one, shares) for one in columns if one.size]
+    # As numpy.quantile has it, in a twentieth of its time for as many quantiles as genes.
+    distributions = [
+        np.interp(shares, np.linspace(0, 1, one.size), np.sort(one)) for one in columns if one.size
+    ]
     if not distributions:
         raise ExpressionError(
             "No sample has a value to take quantiles of; look at the cohort's QC."
@@ -90,7 +101,8 @@ def to_reference(table: pd.DataFrame, reference: np.ndarray) -> pd.DataFrame:
     Returns:
         The same shape, float32.
     """
-    ranks = table.rank(axis=0, method="average", na_option="keep").to_numpy(dtype=np.float64)
+    measured = _measured(table)
+    ranks = measured.rank(axis=0, method="average", na_option="keep").to_numpy(dtype=np.float64)
     n = np.isfinite(ranks).sum(axis=0)
     # One value alone lies in the middle of the reference; a missing one has no rank and no share.
     shares = np.where(n > 1, (ranks - 1) / np.maximum(n - 1, 1), 0.5 * ranks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # The X inactivation centre's transcripts, and genes of the male-specific region of chromosome Y
 # (HGNC's locations) that show in whole blood.
@@ -71,6 +71,18 @@ class ScaleOptions(_Options):
         description="Linear values below this quantile of the positive values of the same sample, "
         "zeros and negative values included, are raised to it before the logarithm.",
     )
+    counts: Literal["log2_cpm", "tmm"] = Field(
+        default="log2_cpm",
+        description="Read counts to log2 counts per million of the sample's own library, or of one "
+        "scaled by TMM against the cohort (transductive; about 3 GB for 1000 samples of 39,000 "
+        "ids). TMM adds one number to all log2 values of a sample: profiles by rank or by z within "
+        "the sample are the same with both, signatures and gene z are not.",
+    )
+
+    @property
+    def transductive(self) -> list[str]:
+        """The steps, as set, that let other samples of a cohort of counts take part."""
+        return ["TMM of read counts"] if self.counts == "tmm" else []
 
 
 class QcOptions(_Options):
@@ -128,6 +140,116 @@ class QcOptions(_Options):
         description="Leave out genes with one value in all samples. Off: a gene at the floor in "
         "everyone is measured, and absent would say something else.",
     )
+    min_spread_change: float = Field(
+        default=0.25,
+        ge=0,
+        description="Smallest change of a sample's interquartile range, as a share of the cohort's "
+        "median one, that can make it an intensity outlier by its spread.",
+    )
+    min_residual_change: float = Field(
+        default=0.25,
+        ge=0,
+        description="Rise, as a share of the cohort's median, of what principal components leave "
+        "of a sample that can make it an outlier.",
+    )
+    max_floor_share: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="A sample with a larger share of its values at its lowest, or at its highest, "
+        "value has measured nothing and is left out.",
+    )
+    min_floor_shift: float = Field(
+        default=0.1,
+        ge=0,
+        description="Smallest rise of the share of a sample's values at its lowest value, against "
+        "the cohort's median, that is remarked.",
+    )
+    max_saturated: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of a sample's values that share its highest value, above which the "
+        "sample is saturated.",
+    )
+    saturation: Literal["remark", "leave_out"] = Field(
+        default="remark", description="What becomes of a saturated sample."
+    )
+    sex_mismatch: Literal["remark", "leave_out"] = Field(
+        default="remark",
+        description="What becomes of a sample whose recorded sex is not the one it expresses. Its "
+        "label may be as wrong as its sex, or the record of sex alone is.",
+    )
+    min_samples_for_sex: int = Field(
+        default=8, ge=4, description="Fewer samples do not show two groups to tell sex by."
+    )
+    min_sex_group: int = Field(
+        default=2,
+        ge=1,
+        description="Samples of either sex without which a cohort counts as of one sex: a lone "
+        "sample that differs may as well be a bad array.",
+    )
+    min_y_genes: int = Field(
+        default=2,
+        ge=1,
+        description="Genes of chromosome Y that a cohort must measure before sex is told.",
+    )
+    min_sex_shift: float = Field(
+        default=1,
+        gt=0,
+        description="Log2 units by which the medians of XIST, and of at least min_y_genes Y genes, "
+        "must each differ between the two groups, in opposite ways.",
+    )
+    min_sex_gene_separation: float = Field(
+        default=2.5,
+        gt=0,
+        description="The same in standard deviations within the groups.",
+    )
+    min_sex_separation: float = Field(
+        default=5,
+        gt=0,
+        description="Distance between the groups' medians of XIST less the mean Y gene, in "
+        "standard deviations within the groups. Halves of one bell curve are 2.2 apart, and of 20 "
+        "draws 4.5 in one of a hundred; the sexes of four TB series 8.6 to 27.",
+    )
+    sex_margin: float = Field(
+        default=0.15,
+        ge=0,
+        lt=0.5,
+        description="Share of the way between the two groups' medians, to either side of the "
+        "middle, within which a sample's sex stays unknown.",
+    )
+    age_outside: Literal["remark", "leave_out"] = Field(
+        default="leave_out",
+        description="What becomes of a sample whose recorded age lies outside its stratum.",
+    )
+    max_rounds: int = Field(
+        default=20,
+        ge=1,
+        description="Quality control is repeated on what it kept until nothing more leaves, so "
+        "that a second application changes nothing; after so many rounds it stops and warns.",
+    )
+    few_samples: int = Field(
+        default=20, ge=0, description="A warning tells of fewer kept samples than this."
+    )
+    few_of_a_class: int = Field(
+        default=10,
+        ge=0,
+        description="A warning tells of fewer kept cases, or controls, than this. Classes are only "
+        "counted: no sample is kept or left out for its label.",
+    )
+    small_class_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="A warning tells of a class with a smaller share of the kept samples.",
+    )
+    much_left_out: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="A warning tells when a larger share of the samples, or of the genes, leaves.",
+    )
 
 
 class NormalisationOptions(_Options):
@@ -155,6 +277,11 @@ class NormalisationOptions(_Options):
         ge=2,
         description="Quantiles kept of the reference distribution; between them it is linear.",
     )
+
+    @property
+    def transductive(self) -> list[str]:
+        """What profiles must be marked with that rest on other samples of their cohort."""
+        return ["quantile normalisation"] if self.method == "quantile" else []
 
     @property
     def learned(self) -> bool:
@@ -238,6 +365,73 @@ class VocabularyOptions(_Options):
         default=SEX_GENES,
         description="Genes never chosen. By default those that tell men from women: they vary "
         "most of all, and sex is seldom balanced between cases and controls.",
+    )
+    choice: Literal["most_variable", "gene_list"] = Field(
+        default="most_variable",
+        description="The most variable genes of all, or those of a list; a list longer than "
+        "max_genes gives its most variable ones. The other settings hold for both.",
+    )
+    gene_list: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="The list: a name under data/gene_sets (btm, the blood transcription modules), "
+        "or the path of a GMT file (Hallmark, for instance), of a text file with a symbol a line, "
+        "or of a CSV file with a column gene or symbol.",
+    )
+    gene_sets: tuple[str, ...] = Field(
+        default=(),
+        description="Sets of a GMT file, by name or by the code in brackets (M37.1); none means "
+        "all of them.",
+    )
+    min_known_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of a list's names that must be genes of HGNC, aliases included; below "
+        "it the file is taken to be another one than was meant.",
+    )
+
+    @model_validator(mode="after")
+    def _list_where_it_is_read(self) -> VocabularyOptions:
+        if self.choice == "gene_list" and self.gene_list is None:
+            raise ValueError("choice is gene_list, but gene_list names none; name one")
+        if self.choice == "most_variable" and (self.gene_list is not None or self.gene_sets):
+            raise ValueError(
+                "gene_list and gene_sets are read only where choice is gene_list; set that too"
+            )
+        return self
+
+
+class CompositionOptions(_Options):
+    """When marker genes tell how much of a blood sample is one kind of cell."""
+
+    markers: str = Field(
+        default="blood",
+        min_length=1,
+        description="Kinds of cells and their genes: a name under data/markers, or the path of a "
+        "YAML file.",
+    )
+    min_genes: int = Field(
+        default=2000,
+        ge=1,
+        description="Genes that a sample needs: among the genes of a panel, chosen for a disease, "
+        "a rank tells of the choice.",
+    )
+    min_markers: int = Field(default=2, ge=1, description="Markers of a class that a sample needs.")
+    min_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of a class's markers that a sample needs.",
+    )
+    min_share_of_sample: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share, of the markers that its cohort's table holds, that a sample needs. "
+        "Markers differ in level: with one value in 20 missing at random, scores moved by 0.1 to "
+        "0.4 of their standard deviation (0.7 for the two markers of CD8 T cells).",
     )
 
 
@@ -330,30 +524,31 @@ class ExpressionOptions(_Options):
     normalisation: NormalisationOptions = Field(
         default=NormalisationOptions(), description="Values to profiles."
     )
+    harmonisation: HarmonisationOptions = Field(
+        default=HarmonisationOptions(), description="Cohorts on one scale."
+    )
+    variance: VarianceOptions = Field(
+        default=VarianceOptions(), description="What explains the variance of profiles."
+    )
     vocabulary: VocabularyOptions = Field(
         default=VocabularyOptions(), description="Genes of a stratum."
+    )
+    composition: CompositionOptions = Field(
+        default=CompositionOptions(), description="Kinds of cells by their markers."
     )
     overlap: OverlapOptions = Field(
         default=OverlapOptions(), description="One person or array in two cohorts."
     )
 
-    @field_validator("normalisation")
-    @classmethod
-    def _profiles_are_made_once(cls, value: NormalisationOptions) -> NormalisationOptions:
-        # Profiles are made once for a stratum; what is learned has to be made for each fold.
-        if value.learned:
-            raise ValueError(
-                f"{value.method} is learned on training folds, which the pipeline does not do yet; "
-                "benchmarks/measure_normalisation.py shows what it is worth"
-            )
-        return value
+    @property
+    def learned_on_folds(self) -> bool:
+        """Whether profiles are learned, so that each fold has its own."""
+        return self.normalisation.learned or self.harmonisation.method != "none"
 
     @property
-    def transductive(self) -> list[str]:
-        """The steps, as set, whose result for a sample depends on other samples of its cohort."""
+    def transductive_collapse(self) -> list[str]:
+        """What a table must be marked with whose genes are probes that the whole cohort chose."""
         steps = []
         if self.collapse in ("highest_mean", "highest_variance"):
             steps.append(f"collapse by {self.collapse.replace('_', ' ')}")
-        if self.normalisation.method == "quantile":
-            steps.append("quantile normalisation")
         return steps

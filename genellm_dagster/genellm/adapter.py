@@ -47,6 +47,22 @@ class Member:
     scale: torch.Tensor
 
 
+class ProfileRecipe(BaseModel):
+    """How expression became the profiles that an adapter was trained on.
+
+    Attributes:
+        normalisation: Its options.
+        learned: What the normalisation learned on the training samples; none where nothing is.
+        harmonisation: What the harmonisation learned; none where cohorts were left as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    normalisation: dict[str, Any]
+    learned: dict[str, Any] | None = None
+    harmonisation: dict[str, Any] | None = None
+
+
 class AdapterCard(BaseModel):
     """What an adapter belongs to; everything needed to use it on a new sample.
 
@@ -54,7 +70,7 @@ class AdapterCard(BaseModel):
         backbone: Name of the backbone.
         backbone_sha256: Hash of its weights; an adapter refuses others.
         tokenizer: The tokenizer's description, vocabulary included.
-        normalisation: How expression becomes a profile.
+        profiles: How expression becomes a profile.
         head_layers: Upper layers that the head runs.
         options: Of the adapter.
         trainable: Parameters that were trained, of one member.
@@ -66,7 +82,7 @@ class AdapterCard(BaseModel):
     backbone: str
     backbone_sha256: str
     tokenizer: dict[str, Any]
-    normalisation: dict[str, Any]
+    profiles: ProfileRecipe
     head_layers: int
     options: AdapterOptions
     trainable: int

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from genellm_dagster.errors import ModelError
-from genellm_dagster.genellm.adapter import Adapter, AdapterCard
+from genellm_dagster.genellm.adapter import Adapter, AdapterCard, ProfileRecipe
 from genellm_dagster.genellm.backbone import Backbone
 from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.genellm.prediction import predict
@@ -61,7 +61,7 @@ class CrossValidation:
 def cross_validate(
     model: LlamaForCausalLM,
     backbone: Backbone,
-    states: StateSet,
+    states_of: Callable[[FoldLike], StateSet],
     samples: pd.DataFrame,
     folds: Iterable[FoldLike],
     options: GeneLLMOptions,
@@ -77,7 +77,8 @@ def cross_validate(
     Args:
         model: The frozen backbone.
         backbone: Its description.
-        states: Prefix states of (at least) all samples.
+        states_of: Gives the prefix states of (at least) the samples of a fold; they differ between
+            folds where profiles are learned. What it gives twice is prepared once.
         samples: The stratum's samples: gsm, cohort, subject, case, stratum.
         folds: Which samples to train on and to test on.
         options: All about the model.
@@ -96,13 +97,17 @@ def cross_validate(
     """
     folds = list(folds)
     table = _indexed(samples)
-    row_of = _rows(states, table.index)
     training = _with_members(options, ensemble)
-    kept = kept_for(model, states, options.prefix.head_layers, training.training)
+    states, kept = None, None
     tables, representations, fits = [], [], {}
     for number, fold in enumerate(folds):
         train, test = [str(gsm) for gsm in fold.train], [str(gsm) for gsm in fold.test]
         _require_sound(fold.name, train, test, table.index)
+        found = states_of(fold)
+        if found is not states:
+            states = found
+            kept = kept_for(model, states, options.prefix.head_layers, training.training)
+        row_of = _rows(states, pd.Index([*train, *test]))
         known = table.loc[train]
         cases = known["case"].to_numpy(dtype=int)
         cohorts = known["cohort"].to_numpy(dtype=str)
@@ -165,7 +170,7 @@ def fit_all(
     options: GeneLLMOptions,
     *,
     tokenizer: dict[str, Any],
-    normalisation: dict[str, Any],
+    profiles: ProfileRecipe,
     ensemble: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Adapter:
@@ -178,7 +183,7 @@ def fit_all(
         samples: The stratum's samples: gsm, cohort, case.
         options: All about the model.
         tokenizer: The tokenizer's description, vocabulary included.
-        normalisation: How expression became profiles, JSON-like.
+        profiles: How expression became profiles.
         ensemble: Members; the options' number when not given.
         progress: Called with training steps done and in all.
 
@@ -205,7 +210,7 @@ def fit_all(
         backbone=backbone.name,
         backbone_sha256=backbone.sha256,
         tokenizer=tokenizer,
-        normalisation=normalisation,
+        profiles=profiles,
         head_layers=options.prefix.head_layers,
         options=options.adapter,
         trainable=result.trainable,

@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genellm_dagster.errors import StoreError
+from genellm_dagster.expression.gene_lists import gene_list_digest
 from genellm_dagster.files import read_json, sha256_of, write_json
 from genellm_dagster.settings import Settings
 from genellm_dagster.store import Store
@@ -87,18 +88,19 @@ class SettingsDigests:
         """Take them from settings and study."""
         expression = settings.expression
         backbone = study.backbone or settings.backbone
-        parts = {"qc", "normalisation", "vocabulary", "overlap"}
+        profiles = {"normalisation", "harmonisation", "variance", "vocabulary"}
+        later = {*profiles, "qc", "overlap", "composition"}
         return cls(
-            tables=digest(expression.model_dump(mode="json", exclude=parts)),
+            tables=digest(expression.model_dump(mode="json", exclude=later)),
             overlaps=digest(expression.overlap.model_dump(mode="json"), backbone),
-            quality=digest(expression.qc.model_dump(mode="json")),
+            quality=digest(expression.model_dump(mode="json", include={"qc", "composition"})),
             models=digest(
                 backbone,
                 settings.controls,
                 study.allow_single_class,
                 study.name,
-                expression.normalisation.model_dump(mode="json"),
-                expression.vocabulary.model_dump(mode="json"),
+                expression.model_dump(mode="json", include=profiles),
+                gene_list_digest(expression.vocabulary.gene_list),
                 *(
                     getattr(settings, part).model_dump(mode="json")
                     for part in ("tokenizer", "model", "baselines", "evaluation", "interpretation")
@@ -187,12 +189,17 @@ def read_done(store: Store) -> Done:
     }
     if not there("sample_overlap.parquet", "backbone.json"):
         done.compared = None
-    done.cells = {c: key for c, key in done.cells.items() if there(f"qc_expression/{c}.parquet")}
+    done.cells = {
+        cell: key
+        for cell, key in done.cells.items()
+        if there(f"qc_expression/{cell}.parquet", f"blood_composition/{cell}.parquet")
+    }
     done.strata = {
         name: key
         for name, key in done.strata.items()
         if there(
             f"evaluation_report/{name}.json",
+            f"profiles/{name}.parquet",
             f"cross_validation/{name}.parquet",
             f"baseline_predictions/{name}.parquet",
             f"adapter/{name}.json",

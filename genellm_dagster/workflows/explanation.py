@@ -14,7 +14,7 @@ from genellm_dagster.interpretation.attribution import attribute
 from genellm_dagster.interpretation.sampling import draw_balanced
 from genellm_dagster.interpretation.signature import gene_signature
 from genellm_dagster.settings import Settings
-from genellm_dagster.workflows.folds import profiles_of
+from genellm_dagster.workflows.profiles import token_profiles_of
 
 
 def explain_stratum(
@@ -42,7 +42,8 @@ def explain_stratum(
     adapter = load_adapter(adapter_folder)
     require_fitting(adapter.card, session.backbone)
     profiles = {
-        one.gsm: one for one in profiles_of(tokens, str(samples["stratum"].iloc[0]), samples)
+        one.gsm: one
+        for one in token_profiles_of(tokens, str(samples["stratum"].iloc[0]), samples["gsm"])
     }
     explained = draw_balanced(samples, options.samples, options.seed, "explained")
     background = draw_balanced(samples, options.background, options.seed, "background")

@@ -9,14 +9,15 @@ from typing import Any
 import pandas as pd
 
 from genellm_dagster.evaluation.metrics import auroc
-from genellm_dagster.genellm.adapter import save_adapter
+from genellm_dagster.genellm.adapter import ProfileRecipe, save_adapter
 from genellm_dagster.genellm.cross_validation import fit_all
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.settings import Settings
 from genellm_dagster.studies.study import Study
 from genellm_dagster.tracking.registry import RegisteredAdapter
 from genellm_dagster.tracking.tracker import Tracker
-from genellm_dagster.workflows.folds import GENELLM, profiles_of
+from genellm_dagster.workflows.folds import GENELLM
+from genellm_dagster.workflows.profiles import token_profiles_of
 
 
 def tracked_adapter(
@@ -26,6 +27,7 @@ def tracked_adapter(
     session: Session,
     samples: pd.DataFrame,
     tokens: Mapping[tuple[str, str], pd.DataFrame],
+    learned: Mapping[str, Any],
     cross_validation: pd.DataFrame,
     settings: Settings,
     folder: Path,
@@ -40,6 +42,7 @@ def tracked_adapter(
         session: The backbone at work.
         samples: The stratum's samples.
         tokens: (stratum, cohort) to its token table.
+        learned: What the profiles of all samples learned, JSON-like; kept with the adapter.
         cross_validation: Out-of-fold predictions, whose numbers stand beside the registered model.
         settings: All settings.
         folder: Where the adapter goes.
@@ -51,11 +54,15 @@ def tracked_adapter(
     adapter = fit_all(
         session.model,
         session.backbone,
-        session.load(profiles_of(tokens, stratum, samples)),
+        session.load(token_profiles_of(tokens, stratum, samples["gsm"])),
         samples,
         settings.model,
         tokenizer=session.tokenizer,
-        normalisation=settings.expression.normalisation.model_dump(mode="json"),
+        profiles=ProfileRecipe(
+            normalisation=settings.expression.normalisation.model_dump(mode="json"),
+            learned=learned["normalisation"],
+            harmonisation=learned["harmonisation"],
+        ),
         progress=progress,
     )
     save_adapter(adapter, session.model, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,14 +14,15 @@ from genellm_dagster.evaluation.metrics import auroc
 from genellm_dagster.files import write_parquet
 from genellm_dagster.genellm.cross_validation import CrossValidation, FoldLike, cross_validate
 from genellm_dagster.genellm.session import Session
+from genellm_dagster.genellm.states import StateSet
 from genellm_dagster.genellm.training import Fit
 from genellm_dagster.settings import Settings
 from genellm_dagster.store import Store
 from genellm_dagster.studies.study import Study
-from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
 from genellm_dagster.tracking.lineage import Lineage
 from genellm_dagster.tracking.run import TrackedRun
 from genellm_dagster.tracking.tracker import Tracker
+from genellm_dagster.workflows.profiles import token_profiles_of
 from genellm_dagster.workflows.sessions import PRETRAINED, RANDOM
 
 GENELLM = "genellm"
@@ -48,15 +49,6 @@ class TrackedFolds:
     url: str
 
 
-def profiles_of(
-    tokens: Mapping[tuple[str, str], pd.DataFrame], stratum: str, samples: pd.DataFrame
-) -> list[TokenProfile]:
-    """Return the token profiles of a stratum's samples, in the order of ``samples``."""
-    frames = [frame for (name, _), frame in tokens.items() if name == stratum]
-    together = pd.concat(frames, ignore_index=True).drop_duplicates("gsm").set_index("gsm")
-    return token_profiles(together.loc[samples["gsm"]].reset_index())
-
-
 def tracked_cross_validation(
     tracker: Tracker,
     study: Study,
@@ -64,6 +56,7 @@ def tracked_cross_validation(
     sessions: Mapping[str, Session],
     samples: pd.DataFrame,
     tokens: Mapping[tuple[str, str], pd.DataFrame],
+    marks: Sequence[str],
     folds: Folds,
     settings: Settings,
     store: Store,
@@ -78,13 +71,13 @@ def tracked_cross_validation(
         sessions: The backbone at work, and its random twin.
         samples: The stratum's samples.
         tokens: (stratum, cohort) to its token table.
+        marks: What the results must be marked with.
         folds: The folds; they are proven before anything is fitted.
         settings: All settings.
         store: Where the token tables lie, for the lineage.
         progress: Gives the progress callback of a model.
     """
     folds.prove()
-    profiles = profiles_of(tokens, stratum, samples)
     lineage = [
         Lineage.of_parquet(
             f"token_dataset/{stratum}/{cohort}",
@@ -101,6 +94,9 @@ def tracked_cross_validation(
     for name, (session, shuffled) in plans.items():
         tags = {
             "tokenizer": settings.tokenizer.kind,
+            "normalisation": settings.expression.normalisation.method,
+            "harmonisation": settings.expression.harmonisation.method,
+            "transductive": "; ".join(marks) or "no",
             "adapter": "lora",
             "backbone": session.backbone.name,
             "simulated": study.simulated,
@@ -118,7 +114,7 @@ def tracked_cross_validation(
             results[name] = cross_validate(
                 session.model,
                 session.backbone,
-                session.load(profiles),
+                _states_of(session, tokens, stratum, samples, settings),
                 samples,
                 folds,
                 settings.model,
@@ -142,6 +138,22 @@ def tracked_cross_validation(
         representations=results[GENELLM].representations,
         losses={fold: fit.losses[0] for fold, fit in fits.items()},
         url=urls[GENELLM],
+    )
+
+
+def _states_of(
+    session: Session,
+    tokens: Mapping[tuple[str, str], pd.DataFrame],
+    stratum: str,
+    samples: pd.DataFrame,
+    settings: Settings,
+) -> Callable[[FoldLike], StateSet]:
+    """Give each fold its prefix states; all the same where no profile is learned."""
+    if not settings.expression.learned_on_folds:
+        states = session.load(token_profiles_of(tokens, stratum, samples["gsm"]))
+        return lambda _: states
+    return lambda fold: session.load(
+        token_profiles_of(tokens, stratum, pd.Series([*fold.train, *fold.test]), fold.name)
     )
 
 

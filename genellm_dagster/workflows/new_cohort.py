@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import pandas as pd
 
 from genellm_dagster.errors import ModelError, StudyError
 from genellm_dagster.expression.build import build_expression
+from genellm_dagster.expression.fold_profiles import FoldProfiles, profiles_of_new_cohort
+from genellm_dagster.expression.harmonisation import harmonisation_from_json
+from genellm_dagster.expression.learned_normalisation import normalisation_from_json
 from genellm_dagster.expression.options import NormalisationOptions
-from genellm_dagster.expression.profiles import build_profiles
-from genellm_dagster.genellm.adapter import load_adapter
+from genellm_dagster.expression.scale import centring_marks
+from genellm_dagster.genellm.adapter import ProfileRecipe, load_adapter
 from genellm_dagster.genellm.backbone import prepare_backbone
 from genellm_dagster.genellm.prediction import predict, require_fitting
 from genellm_dagster.genellm.session import Session
@@ -32,7 +36,22 @@ from genellm_dagster.workflows.folds import GENELLM
 _NEW = "new_cohort"
 
 
-def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class NewScores:
+    """Scores of a new cohort.
+
+    Attributes:
+        table: gsm, cohort, stratum, subject, case (empty where there is no label), fold
+            (``new_cohort``), model, score, uncertainty.
+        marks: Steps that used the cohort's other samples, or its labels: the same sample alone
+            would be scored otherwise.
+    """
+
+    table: pd.DataFrame
+    marks: list[str]
+
+
+def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) -> NewScores:
     """Score a cohort with the champion adapter of a stratum.
 
     Args:
@@ -41,10 +60,6 @@ def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) ->
         stratum: The stratum whose adapter is used; every sample of the cohort is scored by it,
             whatever its age.
         name: The cohort: of a cohort file, or inline in the study.
-
-    Returns:
-        gsm, cohort, stratum, subject, case (empty where there is no label), fold (``new_cohort``),
-        model, score, uncertainty.
 
     Raises:
         StudyError: When stratum or cohort are unknown.
@@ -66,16 +81,14 @@ def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) ->
     adapter = load_adapter(tracker.champion(study.name, stratum))
     backbone = prepare_backbone(adapter.card.backbone, store.backbones)
     require_fitting(adapter.card, backbone)
-    expression, sheet = _read(settings, study, cohort, store.place(_NEW, name))
+    expression, sheet, marks = _read(settings, study, name, cohort, store.place(_NEW, name))
     genes = list(adapter.card.tokenizer["genes"])
     _require_coverage(name, expression, genes, settings.model.min_gene_coverage)
     options = TokenizerOptions.model_validate(
         {key: value for key, value in adapter.card.tokenizer.items() if key != "genes"}
     )
-    normalisation = NormalisationOptions.model_validate(adapter.card.normalisation)
-    tokens = ValueTokenizer(genes, options).transform(
-        build_profiles(expression, genes, normalisation)
-    )
+    made = _profiles(name, expression, genes, adapter.card.profiles, sheet)
+    tokens = ValueTokenizer(genes, options).transform(made.profiles)
     model_options = settings.model.model_copy(
         update={
             "prefix": settings.model.prefix.model_copy(
@@ -106,23 +119,47 @@ def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) ->
     )
     table = scored.merge(sheet[["gsm", "subject", "case"]], on="gsm", how="left")
     columns = ["gsm", "cohort", "stratum", "subject", "case", "fold", "model", "score"]
-    return table[[*columns, "uncertainty"]]
+    return NewScores(table[[*columns, "uncertainty"]], [*marks, *made.marks])
+
+
+def _profiles(
+    name: str,
+    expression: pd.DataFrame,
+    genes: list[str],
+    recipe: ProfileRecipe,
+    sheet: pd.DataFrame,
+) -> FoldProfiles:
+    """Make the cohort's profiles by what the adapter keeps of its training."""
+    kept = recipe.harmonisation
+    return profiles_of_new_cohort(
+        name,
+        expression,
+        genes,
+        NormalisationOptions.model_validate(recipe.normalisation),
+        normalisation_from_json(recipe.learned),
+        None if kept is None else harmonisation_from_json(kept),
+        sheet.loc[(sheet["case"] == 0).fillna(False).astype(bool), "gsm"].tolist(),
+    )
 
 
 def _read(
-    settings: Settings, study: Study, cohort: Cohort, folder: Path
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    settings: Settings, study: Study, name: str, cohort: Cohort, folder: Path
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return expression table, sample sheet, and what the table must be marked with."""
     with GeoClient(geo_root_of(settings, study), settings.geo) as client:
         manifest = fetch_series(client, cohort, folder)
     series = read_series(folder, manifest, settings.geo.max_decompressed_bytes)
     result = build_expression(
         series.values, series.id_table, cohort, series.kind, settings.expression
     )
+    scale = {name: result.report["scale"]["kind"]}
+    marks = [*result.report["transductive"], *centring_marks(scale)]
     if cohort.sample.label:
-        return result.table, build_sample_sheet(series.samples, cohort, study)
+        return result.table, build_sample_sheet(series.samples, cohort, study), marks
     gsm = series.samples["gsm"]
     unlabelled = pd.DataFrame({"gsm": gsm, "subject": gsm})
-    return result.table, unlabelled.assign(case=pd.array([pd.NA] * len(gsm), dtype="Int8"))
+    sheet = unlabelled.assign(case=pd.array([pd.NA] * len(gsm), dtype="Int8"))
+    return result.table, sheet, marks
 
 
 def _require_coverage(

@@ -50,6 +50,8 @@ def report_content(
 ) -> ReportContent:
     """Gather the content of the report."""
     plan = samples_by_stratum(sheets, study)
+    data_docs = store.place("data_docs", "index.html")
+    profiles = {stratum: read_json(store.place("profiles", f"{stratum}.json")) for stratum in data}
     left_out = [*plan.left_out, *(entry for part in data.values() for entry in part.left_out)]
     return ReportContent(
         study=study,
@@ -85,6 +87,9 @@ def report_content(
             for stratum in data
         },
         simulated=study.simulated,
+        batch={stratum: found["batch"] for stratum, found in profiles.items()},
+        marks={stratum: found["marks"] for stratum, found in profiles.items()},
+        data_docs=str(data_docs) if data_docs.is_file() else "",
     )
 
 
@@ -109,7 +114,6 @@ def _model_facts(
 ) -> dict[str, Any]:
     first = next(iter(adapters.values()))
     normalisation = settings.expression.normalisation
-    transductive = [_VOCABULARY_NOTE, *settings.expression.transductive]
     return {
         "backbone": backbone["name"],
         "hash": backbone["sha256"],
@@ -119,7 +123,8 @@ def _model_facts(
         "share": first["share"],
         "tokenizer": settings.tokenizer.kind,
         "normalisation": f"{normalisation.method} (among the genes of the {normalisation.scope})",
-        "transductive": transductive,
+        "harmonisation": settings.expression.harmonisation.method,
+        "transductive": [_VOCABULARY_NOTE],
         "head_layers": settings.model.prefix.head_layers,
         "LoRA rank": settings.model.adapter.rank,
         "LoRA on": ", ".join(settings.model.adapter.targets),

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from genellm_dagster.expression.options import NormalisationOptions
-from genellm_dagster.expression.profiles import build_profiles
 from genellm_dagster.studies.plan import LeftOut, after_quality_control, samples_by_stratum
 from genellm_dagster.studies.study import Study
 
@@ -31,11 +29,6 @@ class StratumSamples:
         """Return gsm x genes, log2, NaN where a cohort lacks the gene."""
         together = pd.concat([table.T for table in self.tables.values()])
         return together.reindex(self.samples["gsm"])
-
-    def profiles(self, genes: list[str], options: NormalisationOptions) -> pd.DataFrame:
-        """Return gsm x vocabulary genes, normalised, NaN where a gene is absent."""
-        parts = [build_profiles(table, genes, options) for table in self.tables.values()]
-        return pd.concat(parts).loc[self.samples["gsm"]]
 
 
 def samples_of_strata(

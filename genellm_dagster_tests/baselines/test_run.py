@@ -33,7 +33,7 @@ class World:
 
     def run(self, options: BaselineOptions = OPTIONS, seed: int = 1):
         return baseline_predictions(
-            self.profiles, self.expression, self.samples, self.folds, options, seed
+            lambda _: self.profiles, self.expression, self.samples, self.folds, options, seed
         )
 
 

@@ -11,9 +11,11 @@ import pytest
 
 from genellm_dagster.defs import checks, jobs
 from genellm_dagster.defs.build import build_definitions
-from genellm_dagster.defs.runs import StudyRunner, dagster_instance
+from genellm_dagster.defs.runs import StudyRunner, _error_of, dagster_instance
 from genellm_dagster.errors import GeneLLMError
+from genellm_dagster.expression.data_docs import write_data_docs
 from genellm_dagster.settings import study_of
+from genellm_dagster.store import Store
 from genellm_dagster.studies import curation
 from genellm_dagster_tests.finished import ADULTS, CELLS, Finished
 
@@ -122,8 +124,51 @@ def test_sample_sheet_is_held_against_its_type(finished: Finished) -> None:
     assert not checks.structure(KEY, sheet.drop(columns="why_not"), "sample_sheet").passed
 
 
-def test_narrow_frames_only_are_validated_by_content(finished: Finished) -> None:
+def test_content_says_what_is_not_met_and_where_the_page_is(
+    finished: Finished, tmp_path: Path
+) -> None:
     sheet = finished.table("sample_sheet", CELLS[ADULTS][0])
-    result = checks.content(KEY, sheet, "sheet")
+    store = Store(tmp_path, "demo")
+    result = checks.content(KEY, write_data_docs({"sheet": sheet}, store, "sheets", "a"), "sheet")
     assert result.passed
     assert "expect" in str(result.metadata["expectations"].value)
+    sheet.loc[sheet.index[0], "age_years"] = 450.0
+    docs = write_data_docs({"sheet": sheet}, store, "sheets", "b")
+    result = checks.content(KEY, docs, "sheet")
+    assert not result.passed
+    assert "age_years" in (result.description or "")
+    assert result.metadata["data_docs"].value == str(
+        tmp_path / "demo/data_docs/sheets/b/index.html"
+    )
+
+
+def test_warnings_do_not_stop_and_are_escaped() -> None:
+    said = ["Only 4 samples are left.", "<script>alert(1)</script>"]
+    result = checks.qc_warnings(KEY, {"warnings": said})
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert result.description == " ".join(said)
+    shown = str(result.metadata["warnings"].value)
+    assert shown.startswith("- Only 4 samples")
+    assert "<script" not in shown
+    for silent in ({}, {"warnings": []}, {"warnings": None}):
+        assert checks.qc_warnings(KEY, silent).passed
+
+
+def test_a_warning_is_not_given_as_the_reason_of_a_failed_run() -> None:
+    @dg.asset(
+        check_specs=[
+            dg.AssetCheckSpec("doubt", asset="made"),
+            dg.AssetCheckSpec("wrong", asset="made", blocking=True),
+        ]
+    )
+    def made():
+        yield dg.AssetCheckResult(
+            check_name="doubt", passed=False, severity=dg.AssetCheckSeverity.WARN, description="a"
+        )
+        yield dg.AssetCheckResult(check_name="wrong", passed=False, description="the reason")
+        yield dg.MaterializeResult()
+
+    result = dg.materialize([made], raise_on_error=False)
+    assert not result.success
+    assert "the reason" in str(_error_of(result, "made"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
@@ -13,9 +15,16 @@ CHECKS_BY_ASSET = {
     "raw_series": {"files_are_whole"},
     "sample_sheet": {"structure", "content"},
     "gene_expression": {"structure"},
+    "sample_overlap": {"structure"},
     "qc_expression": {"structure", "samples", "genes"},
     "cross_validation": {"structure"},
     "baseline_predictions": {"structure"},
+    "blood_composition": {"structure"},
+    "gene_vocabulary": {"structure"},
+    "profiles": {"structure"},
+    "token_dataset": {"structure"},
+    "gene_attributions": {"structure"},
+    "model_comparison": {"structure"},
 }
 PLOTS = {
     "gene_expression": "distribution",
@@ -114,7 +123,47 @@ def test_checks_are_recorded_on_the_partition_that_they_checked(
     assert {one.check_name for one in found} == names
     assert all(one.passed and one.blocking for one in found)
     materialized = instance.get_materialized_partitions(_key(asset))
-    assert {one.partition for one in found} == materialized
+    assert {one.partition for one in found} == (materialized or {None})
+
+
+def test_warnings_of_quality_control_are_shown_and_stop_nothing(
+    instance: dg.DagsterInstance, finished: Finished
+) -> None:
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(_key("qc_expression"), "qc_warnings"), limit=50
+    )
+    found = [record.event.dagster_event.asset_check_evaluation_data for record in records]
+    assert {one.partition for one in found} == instance.get_materialized_partitions(
+        _key("qc_expression")
+    )
+    for one in found:
+        cohort, stratum = one.partition.split("|")
+        said = finished.json("qc_expression", stratum, cohort).get("warnings", [])
+        assert one.severity == dg.AssetCheckSeverity.WARN
+        assert not one.blocking
+        assert one.passed == (not said)
+        assert all(sentence in one.description for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("asset", "pages"), [("sample_sheet", ["sheet"]), ("qc_expression", ["samples", "genes"])]
+)
+def test_data_docs_of_each_partition_are_linked_and_there(
+    instance: dg.DagsterInstance, finished: Finished, asset: str, pages: list[str]
+) -> None:
+    top = finished.study_folder / "data_docs"
+    listed = (top / "index.html").read_text()
+    linked = _metadata(instance, asset)
+    index = Path(str(linked["data_docs"].value))
+    assert index.is_file()
+    assert linked["open_data_docs"].value == index.resolve().as_uri()
+    partitions = instance.get_materialized_partitions(_key(asset))
+    folders = {path.parent for path in (top / asset).rglob("index.html")}
+    assert len(folders) == len(partitions)
+    for folder in folders:
+        assert f'href="{folder.relative_to(top).as_posix()}/index.html"' in listed
+        written = {path.parents[2].name for path in folder.rglob("validations/*/*/*/*.html")}
+        assert written == set(pages)
 
 
 def test_second_run_encodes_nothing_again(finished: Finished) -> None:

@@ -14,7 +14,7 @@ from genellm_dagster_tests.finished import ADULTS, CELLS, CHILDREN, Finished
 
 OF_STRATA = (
     "cross_validation", "baseline_predictions", "adapter", "evaluation_report",
-    "gene_attributions", "gene_vocabulary",
+    "gene_attributions", "gene_vocabulary", "profiles",
 )  # fmt: skip
 
 

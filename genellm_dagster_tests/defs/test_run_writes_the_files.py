@@ -41,7 +41,8 @@ def test_every_asset_has_its_file_where_the_design_says(finished: Finished) -> N
     by_cell = {
         f"{asset}/{stratum}/{name}{end}"
         for asset, end in (
-            ("qc_expression", ".parquet"), ("token_dataset", ".parquet"),
+            ("qc_expression", ".parquet"), ("blood_composition", ".parquet"),
+            ("token_dataset", ".parquet"),
             ("prefix_states", ".json"),
         )
         for stratum, names in CELLS.items()
@@ -50,7 +51,8 @@ def test_every_asset_has_its_file_where_the_design_says(finished: Finished) -> N
     by_stratum = {
         f"{asset}/{stratum}{end}"
         for asset, end in (
-            ("gene_vocabulary", ".parquet"), ("cross_validation", ".parquet"),
+            ("gene_vocabulary", ".parquet"), ("profiles", ".parquet"),
+            ("cross_validation", ".parquet"),
             ("baseline_predictions", ".parquet"), ("adapter", ".json"),
             ("evaluation_report", ".json"), ("gene_attributions", ".parquet"),
         )

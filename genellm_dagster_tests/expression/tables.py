@@ -32,6 +32,21 @@ def factor_table(
     )
 
 
+def two_sexes(
+    n_genes: int, n_samples: int, seed: int, men: int | None = None, step: float = 4.0
+) -> tuple[pd.DataFrame, list[str]]:
+    """A factor table with XIST and Y genes, ``step`` log2 apart; men come last. Also the sexes."""
+    table = factor_table(n_genes, n_samples, seed)
+    men = n_samples // 2 if men is None else men
+    sexes = ["female"] * (n_samples - men) + ["male"] * men
+    female = np.array(sexes) == "female"
+    rng = np.random.default_rng(seed + 1)
+    for gene in ("XIST", "RPS4Y1", "DDX3Y", "KDM5D"):
+        high = female if gene == "XIST" else ~female
+        table.loc[gene] = np.where(high, 4 + step, 4) + rng.normal(0, 0.3, n_samples)
+    return table.astype(np.float32), sexes
+
+
 def sheet_of(table: pd.DataFrame, **columns: object) -> pd.DataFrame:
     sheet = pd.DataFrame({"gsm": list(table.columns), "subject": list(table.columns)})
     sheet["used"] = True

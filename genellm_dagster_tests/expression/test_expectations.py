@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -90,3 +91,39 @@ def test_many_lost_samples_fail():
 def test_an_unknown_suite_is_refused():
     with pytest.raises(ExpressionError, match="no suite"):
         run_suite(good_sheet(), "wide")
+
+
+@pytest.mark.parametrize(
+    ("column", "good", "bad"),
+    [
+        ("sex_expressed", "female", "unsure"),
+        ("sex_recorded", None, "F"),
+        ("floor_share", 1.0, 1.2),
+        ("ceiling_share", 0.0, -0.1),
+        ("iqr_log2", 2.5, -1.0),
+        ("pca_distance", float("nan"), -0.5),
+        ("age_years", 0.1, 400.0),
+    ],
+)
+def test_columns_that_may_be_there_are_held_against_what_can_be_true(column, good, bad):
+    table = factor_table(60, 10, 1)
+    samples = quality_control(table, sheet_of(table)).samples.drop(columns=column, errors="ignore")
+    assert column not in {one["column"] for one in run_suite(samples, "samples").results}
+    samples[column] = pd.Series([good] * len(samples), dtype=object if column[0] == "s" else float)
+    assert run_suite(samples, "samples").success
+    samples.loc[3, column] = bad
+    found = run_suite(samples, "samples")
+    assert {name for _, name in failures(found)} == {column}
+    assert [one["observed"]["unexpected"] for one in found.results if not one["success"]] == [1]
+
+
+def test_names_that_are_no_words_and_unknown_columns_are_passed_over():
+    sheet = good_sheet().assign(remark="x", **{"a b_share": 7.0})
+    assert run_suite(sheet, "sheet") == run_suite(good_sheet(), "sheet")
+
+
+def test_threads_at_once_get_the_results_of_their_own_frames():
+    bad = good_sheet().assign(age_years=400.0)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda frame: run_suite(frame, "sheet"), [good_sheet(), bad] * 4))
+    assert [one.success for one in found] == [True, False] * 4

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genellm_dagster.expression.fold_profiles import profiles_of_fold
+from genellm_dagster.errors import ExpressionError
+from genellm_dagster.expression.fold_profiles import profiles_of_fold, profiles_of_new_cohort
 from genellm_dagster.expression.harmonisation import harmonisation_from_json
 from genellm_dagster.expression.learned_normalisation import normalisation_from_json
 from genellm_dagster.expression.options import HarmonisationOptions, NormalisationOptions
-from genellm_dagster.expression.profiles import build_profiles
 from genellm_dagster_tests.expression.tables import factor_table
 
 NORMALISATIONS = ["rank_normal", "within_sample_z", "quantile", "reference_quantiles", "gene_z"]
@@ -71,9 +71,40 @@ def test_a_new_cohort_joins_from_what_was_kept_as_it_joined_the_fold(normalisati
     kept = final.learned and final.learned.as_json()
     learned = normalisation_from_json(json.loads(json.dumps(kept)))
     moved = harmonisation_from_json(json.loads(json.dumps(final.harmonisation.as_json())))
-    new = build_profiles(found["GSE3"], genes, how["normalisation"], learned).T
-    joined = moved.with_cohort("GSE3", new, controls).apply("GSE3", new).T
-    pd.testing.assert_frame_equal(joined, fold.profiles.loc[test], atol=1e-6, check_names=False)
+    joined = profiles_of_new_cohort(
+        "GSE3", found["GSE3"], genes, how["normalisation"], learned, moved, controls
+    )
+    pd.testing.assert_frame_equal(joined.profiles, fold.profiles.loc[test], atol=1e-6)
+    assert joined.marks == fold.marks
+
+
+@pytest.mark.parametrize("method", ["combat", "coconut"])
+def test_a_cohort_of_training_is_moved_as_it_was_there_and_without_a_mark(method):
+    found = tables()
+    genes = list(found["GSE1"].index[10:50])
+    everyone = [gsm for table in found.values() for gsm in table.columns]
+    _, _, controls = sides(found)
+    options = HarmonisationOptions(method=method)
+    final = profiles_of_fold(found, genes, everyone, harmonisation=options, controls=controls)
+    again = profiles_of_new_cohort(
+        "GSE2", found["GSE2"], genes, NormalisationOptions(), None, final.harmonisation
+    )
+    pd.testing.assert_frame_equal(
+        again.profiles, final.profiles.loc[found["GSE2"].columns], check_names=False
+    )
+    assert again.marks == []
+
+
+def test_coconut_refuses_a_new_cohort_without_controls():
+    found = tables()
+    genes = list(found["GSE1"].index[10:50])
+    train, _, controls = sides(found)
+    options = HarmonisationOptions(method="coconut")
+    final = profiles_of_fold(found, genes, train, harmonisation=options, controls=controls)
+    with pytest.raises(ExpressionError, match="GSE3 has 0 controls"):
+        profiles_of_new_cohort(
+            "GSE3", found["GSE3"], genes, NormalisationOptions(), None, final.harmonisation
+        )
 
 
 def test_marks_say_what_used_the_test_cohort():

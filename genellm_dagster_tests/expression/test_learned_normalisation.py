@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.learned_normalisation import (
@@ -19,7 +18,7 @@ from genellm_dagster.expression.learned_normalisation import (
     normalisation_from_json,
 )
 from genellm_dagster.expression.normalisation import quantile
-from genellm_dagster.expression.options import ExpressionOptions, NormalisationOptions
+from genellm_dagster.expression.options import NormalisationOptions
 from genellm_dagster.expression.profiles import build_profiles
 from genellm_dagster_tests.expression.tables import factor_table
 
@@ -172,8 +171,3 @@ def test_learning_from_nothing_is_refused():
     empty = pd.DataFrame({"GSM1": [np.nan]}, index=["TP53"])
     with pytest.raises(ExpressionError, match="No training sample"):
         fit_normalisation({"GSE1": empty}, ["TP53"], options("reference_quantiles"))
-
-
-def test_a_study_cannot_choose_what_its_pipeline_would_not_learn():
-    with pytest.raises(ValidationError, match="learned on training folds"):
-        ExpressionOptions(normalisation=NormalisationOptions(method="gene_z"))

@@ -14,7 +14,7 @@ from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.options import QcOptions
 from genellm_dagster.expression.qc import quality_control
 from genellm_dagster.expression.tables import correlations
-from genellm_dagster_tests.expression.tables import factor_table, sheet_of
+from genellm_dagster_tests.expression.tables import factor_table, sheet_of, two_sexes
 
 
 def row_of(samples: pd.DataFrame, gsm: str) -> pd.Series:
@@ -71,9 +71,10 @@ def test_tiny_tables_are_judged_without_failing(genes, samples):
 
 def test_a_constant_gene_is_remarked_and_stays_unless_asked():
     table = factor_table(50, 10, 1)
-    table.iloc[3] = 2.5
+    table.iloc[3] = table.to_numpy().min() - 1
     kept = quality_control(table, sheet_of(table))
     assert kept.genes["reason"].iloc[3] == "one value in all samples"
+    assert kept.summary["genes_suspicious"] == 0
     assert kept.summary["genes_constant"] == 1
     assert len(kept.table) == 50
     dropped = quality_control(table, sheet_of(table), QcOptions(drop_constant_genes=True))
@@ -101,6 +102,47 @@ def test_unused_samples_take_no_part_and_absent_ones_are_listed():
     assert row["reasons"] == "no expression values"
 
 
+def test_a_sample_of_one_value_has_measured_nothing_and_leaves():
+    table = factor_table(60, 12, 1)
+    table.iloc[:, 2] = 7.0
+    table.iloc[:55, 3] = 3.0
+    found = quality_control(table, sheet_of(table))
+    assert row_of(found.samples, "GSM1002")["reasons"].startswith("100% of its values are one")
+    assert not row_of(found.samples, "GSM1002")["kept"]
+    assert not row_of(found.samples, "GSM1003")["kept"]
+    assert found.summary["samples_kept"] == 10
+
+
+def test_a_sample_of_another_age_leaves_the_stratum_and_bounds_are_half_open():
+    table = factor_table(60, 12, 1)
+    ages = [17.9, 18.0, 64.9, 65.0, None] + [40.0] * 7
+    sheet = sheet_of(table, age_years=ages)
+    found = quality_control(table, sheet, bounds=(18, 65))
+    assert set(found.samples.loc[~found.samples["kept"], "gsm"]) == {"GSM1000", "GSM1003"}
+    assert "its age 17.9 years lies outside the" in row_of(found.samples, "GSM1000")["reasons"]
+    ages_told = found.summary["ages"]
+    assert (ages_told["outside"], ages_told["known"], ages_told["unknown"]) == (2, 11, 1)
+    assert any("age outside" in warning for warning in found.summary["warnings"])
+    remarked = quality_control(table, sheet, QcOptions(age_outside="remark"), bounds=(18, 65))
+    assert remarked.samples["kept"].all()
+    assert remarked.samples["reasons"].str.contains("its age").sum() == 2
+    assert not quality_control(table, sheet).samples["reasons"].str.contains("its age").any()
+    json.dumps(quality_control(table, sheet, bounds=(18, np.inf)).summary, allow_nan=False)
+
+
+@pytest.mark.parametrize("change", ["spread", "median"])
+def test_an_array_of_another_intensity_is_told_by_its_median_and_by_its_spread(change):
+    table = factor_table(600, 20, 1)
+    middle = table["GSM1004"].median()
+    table["GSM1004"] = (
+        middle + 2.5 * (table["GSM1004"] - middle)
+        if change == "spread"
+        else table["GSM1004"] + np.float32(6)
+    )
+    row = row_of(quality_control(table, sheet_of(table)).samples, "GSM1004")
+    assert f"its {change} lies apart" in row["reasons"]
+
+
 def test_no_sample_with_values_is_refused():
     table = factor_table(50, 4, 1)
     with pytest.raises(ExpressionError, match="None of the 1 samples"):
@@ -114,12 +156,61 @@ def test_qc_that_leaves_nobody_is_refused():
         quality_control(table, sheet_of(table))
 
 
-def test_a_second_application_changes_nothing():
-    table = factor_table(800, 30, 1)
-    table["GSM1007"] = np.random.default_rng(0).normal(3, 2, 800).astype(np.float32)
-    table.iloc[3, :20] = np.nan
-    once = quality_control(table, sheet_of(table)).table
-    pd.testing.assert_frame_equal(quality_control(once, sheet_of(once)).table, once)
+def flawed_table(seed: int, noise: int, gaps: float, empty: int) -> tuple[pd.DataFrame, list[str]]:
+    """Both sexes, arrays more or less of noise, which hide each other, gaps, one mostly empty."""
+    table, sexes = two_sexes(900, 24, seed)
+    rng = np.random.default_rng(seed)
+    weight = np.linspace(1, 0.3, noise)
+    table.iloc[:, :noise] = (
+        (1 - weight) * table.iloc[:, :noise] + weight * rng.normal(5, 4, (len(table), noise))
+    ).astype(np.float32)
+    # Some genes are missing in about half of the samples.
+    share = np.where(rng.random((len(table), 1)) < gaps, 0.5, 0.02)
+    table = table.mask(rng.random(table.shape) < share)
+    table.iloc[:empty, -1] = np.nan
+    return table, sexes
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 200),
+    noise=st.integers(0, 9),
+    gaps=st.floats(0, 0.4),
+    empty=st.integers(0, 400),
+    swapped=st.integers(0, 3),
+)
+def test_a_second_application_changes_nothing(seed, noise, gaps, empty, swapped):
+    table, sexes = flawed_table(seed, noise, gaps, empty)
+    recorded = ["male"] * swapped + sexes[swapped:]
+    sheet = sheet_of(table, sex=recorded, age_years=[17.0] + [40.0] * 23)
+    options = QcOptions(sex_mismatch="leave_out", max_sample_missing=0.4)
+    try:
+        once = quality_control(table, sheet, options, bounds=(18, None))
+    except ExpressionError:
+        return
+    rows = sheet[sheet["gsm"].isin(once.table.columns)]
+    twice = quality_control(once.table, rows, options, bounds=(18, None))
+    pd.testing.assert_frame_equal(twice.table, once.table)
+    kept = once.samples[once.samples["kept"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(twice.samples, kept, check_exact=False)
+    kept = once.genes[once.genes["kept"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(twice.genes, kept, check_exact=False)
+
+
+def test_who_leaves_can_make_another_leave_and_both_keep_their_reason():
+    table = factor_table(600, 20, 1)
+    # These genes are missing in most, so they go, and with them most of what the sample has.
+    table.iloc[:240, 1:] = np.nan
+    table.iloc[240:500, 0] = np.nan
+    options = QcOptions(max_sample_missing=0.45)
+    found = quality_control(table, sheet_of(table), options)
+    assert found.summary["rounds"] == 3
+    assert row_of(found.samples, "GSM1000")["reasons"] == "72% of its genes missing"
+    assert (found.genes["reason"] != "").sum() == 240
+    assert found.table.shape == (360, 19)
+    once = quality_control(table, sheet_of(table), options.model_copy(update={"max_rounds": 1}))
+    assert "GSM1000" in once.table
+    assert any("rounds" in warning for warning in once.summary["warnings"])
 
 
 @settings(max_examples=15, deadline=None)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from genellm_dagster.errors import ModelError
-from genellm_dagster.genellm.adapter import Adapter, AdapterCard, load_adapter, save_adapter
+from genellm_dagster.genellm.adapter import (
+    Adapter,
+    AdapterCard,
+    ProfileRecipe,
+    load_adapter,
+    save_adapter,
+)
 from genellm_dagster.genellm.options import AdapterOptions
 from genellm_dagster.genellm.prediction import predict
 from genellm_dagster.genellm.training import Fit
@@ -21,7 +27,7 @@ def adapter(tiny: Setting, fitted: Fit) -> Adapter:
         backbone="tiny",
         backbone_sha256=tiny.backbone.sha256,
         tokenizer=tiny.tokenizer.describe(),
-        normalisation={"method": "rank_normal"},
+        profiles=ProfileRecipe(normalisation={"method": "rank_normal"}),
         head_layers=1,
         options=AdapterOptions(),
         trainable=fitted.trainable,

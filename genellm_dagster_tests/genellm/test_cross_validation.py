@@ -41,7 +41,7 @@ def test_an_easy_signal_is_learned_and_every_sample_predicted_once(tiny: Setting
     heard: list[str] = []
     steps: list[tuple[int, int]] = []
     result = cross_validate(
-        tiny.model, tiny.backbone, states, samples, by_cohort(samples), OPTIONS,
+        tiny.model, tiny.backbone, lambda _: states, samples, by_cohort(samples), OPTIONS,
         on_fold=lambda fold, fit, part: heard.append(f"{fold.name} {len(fit.members)} {len(part)}"),
         progress=lambda done, total: steps.append((done, total)),
     )  # fmt: skip
@@ -74,12 +74,14 @@ def test_labels_of_test_samples_and_the_samples_themselves_are_not_used(
         return real(model, backbone, states_, rows, *rest)
 
     monkeypatch.setattr(cross_validation, "fit", watching)
-    one = cross_validate(tiny.model, tiny.backbone, states, samples, folds, OPTIONS)
+    one = cross_validate(tiny.model, tiny.backbone, lambda _: states, samples, folds, OPTIONS)
     assert seen == [set(fold.train) for fold in folds]
     flipped = samples.assign(
         case=np.where(samples["cohort"] == "GSE1", 1 - samples["case"], samples["case"])
     )
-    other = cross_validate(tiny.model, tiny.backbone, states, flipped, folds[1:2], OPTIONS)
+    other = cross_validate(
+        tiny.model, tiny.backbone, lambda _: states, flipped, folds[1:2], OPTIONS
+    )
     tested = one.predictions[one.predictions["fold"] == "GSE1"]
     np.testing.assert_array_equal(tested["score"], other.predictions["score"])
 
@@ -92,7 +94,7 @@ def test_shuffled_labels_fall_to_chance(tiny: Setting, easy):
             update={"training": TrainingOptions(epochs=0, ensemble=1, seed=seed)}
         )
         table = cross_validate(
-            tiny.model, tiny.backbone, states, samples, by_cohort(samples), options,
+            tiny.model, tiny.backbone, lambda _: states, samples, by_cohort(samples), options,
             model_name="genellm_shuffled_labels", shuffle_labels=True,
         ).predictions  # fmt: skip
         aurocs += [
@@ -115,7 +117,13 @@ def test_labels_are_shuffled_within_cohorts_only():
 def test_ensemble_can_be_smaller_than_the_options_say(tiny: Setting, easy):
     states, samples = easy
     result = cross_validate(
-        tiny.model, tiny.backbone, states, samples, by_cohort(samples)[:1], OPTIONS, ensemble=1
+        tiny.model,
+        tiny.backbone,
+        lambda _: states,
+        samples,
+        by_cohort(samples)[:1],
+        OPTIONS,
+        ensemble=1,
     )
     assert len(result.fits["GSE0"].members) == 1
     assert (result.predictions["uncertainty"] == 0).all()
@@ -133,7 +141,7 @@ def test_a_fold_that_is_not_sound_is_refused(tiny: Setting, easy, train, test, s
     states, samples = easy
     with pytest.raises(ModelError, match=said):
         cross_validate(
-            tiny.model, tiny.backbone, states, samples, [Fold("f", train, test)], OPTIONS
+            tiny.model, tiny.backbone, lambda _: states, samples, [Fold("f", train, test)], OPTIONS
         )
 
 
@@ -143,11 +151,11 @@ def test_no_folds_doubled_samples_and_missing_states_are_refused(
     states, samples = easy
     folds = by_cohort(samples)
     with pytest.raises(ModelError, match="no fold"):
-        cross_validate(tiny.model, tiny.backbone, states, samples, [], OPTIONS)
+        cross_validate(tiny.model, tiny.backbone, lambda _: states, samples, [], OPTIONS)
     doubled = pd.concat([samples, samples.iloc[:1]])
     with pytest.raises(ModelError, match="GSM0 stands twice"):
-        cross_validate(tiny.model, tiny.backbone, states, doubled, folds, OPTIONS)
+        cross_validate(tiny.model, tiny.backbone, lambda _: states, doubled, folds, OPTIONS)
     profiles, _ = simulated(cohorts=1, each=4)
     few = tiny.states(tmp_path, profiles)
     with pytest.raises(ModelError, match="68 samples have no prefix states"):
-        cross_validate(tiny.model, tiny.backbone, few, samples, folds, OPTIONS)
+        cross_validate(tiny.model, tiny.backbone, lambda _: few, samples, folds, OPTIONS)

@@ -124,6 +124,7 @@ def test_an_adapter_that_does_not_fit_the_backbone_is_refused(
 
 
 def test_an_adapter_of_another_backbone_is_refused(tiny: Setting, easy, fitted: Fit):
+    from genellm_dagster.genellm.adapter import ProfileRecipe
     from genellm_dagster.genellm.cross_validation import fit_all
     from genellm_dagster.genellm.options import GeneLLMOptions
 
@@ -131,7 +132,8 @@ def test_an_adapter_of_another_backbone_is_refused(tiny: Setting, easy, fitted: 
     options = GeneLLMOptions(training=TrainingOptions(epochs=0, ensemble=1))
     adapter = fit_all(
         tiny.model, tiny.backbone, states, samples, options,
-        tokenizer=tiny.tokenizer.describe(), normalisation={"method": "rank_normal"},
+        tokenizer=tiny.tokenizer.describe(),
+        profiles=ProfileRecipe(normalisation={"method": "rank_normal"}),
     )  # fmt: skip
     require_fitting(adapter.card, tiny.backbone)
     with pytest.raises(ModelError, match="use its own backbone"):

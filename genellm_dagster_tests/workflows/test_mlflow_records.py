@@ -10,7 +10,7 @@ from genellm_dagster.genellm.adapter import load_adapter
 from genellm_dagster.genellm.backbone import Backbone
 from genellm_dagster.genellm.prediction import predict
 from genellm_dagster.tracking.tracker import Tracker
-from genellm_dagster.workflows.folds import profiles_of
+from genellm_dagster.workflows.profiles import token_profiles_of
 from genellm_dagster.workflows.sessions import pretrained_session
 from genellm_dagster_tests.finished import ADULTS, CELLS, CHILDREN, Finished
 
@@ -106,7 +106,7 @@ def test_registered_adapter_gives_the_scores_it_gave_when_it_was_trained(
     samples = before[["gsm"]]
     said = predict(
         session.model,
-        session.load(profiles_of(tokens, stratum, samples)),
+        session.load(token_profiles_of(tokens, stratum, samples["gsm"])),
         np.arange(len(samples)),
         adapter.members,
         adapter.card.head_layers,

@@ -26,7 +26,9 @@ COLUMNS = ["gsm", "cohort", "stratum", "subject", "case", "fold", "model", "scor
 def _predict(finished: Finished, name: str, **changes) -> pd.DataFrame:
     settings = finished.settings(**changes)
     geo = settings.geo.model_copy(update={"root": finished.other_geo})
-    return predict_cohort(settings.with_changes(geo=geo), finished.study(), CHILDREN, name)
+    scores = predict_cohort(settings.with_changes(geo=geo), finished.study(), CHILDREN, name)
+    assert scores.marks == []
+    return scores.table
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_backbone_of_the_adapter_is_used_whatever_the_settings_say(
 def test_training_cohort_gets_the_scores_of_its_training_profiles(finished: Finished) -> None:
     # What reads a new cohort must read it as the training did.
     cohort = CELLS[ADULTS][1]
-    scored = predict_cohort(finished.settings(), finished.study(), ADULTS, cohort)
+    scored = predict_cohort(finished.settings(), finished.study(), ADULTS, cohort).table
     before = pd.read_parquet(finished.folder / "in_memory" / f"{ADULTS}.parquet")
     both = before.merge(scored, on="gsm", suffixes=("_then", "_now"))
     assert len(both) > 20

@@ -471,7 +471,9 @@ def _outputs(store: Store) -> list[Path]:
     names = [
         "raw_series/GSE1.json", "sample_sheet/GSE1.parquet", "gene_expression/GSE1.parquet",
         "sample_overlap.parquet", "backbone.json", "qc_expression/adult/GSE1.parquet",
+        "blood_composition/adult/GSE1.parquet",
         "token_dataset/adult/GSE1.parquet", "prefix_states/adult/GSE1.json",
+        "profiles/adult.parquet",
         "evaluation_report/adult.json", "cross_validation/adult.parquet",
         "baseline_predictions/adult.parquet", "adapter/adult.json",
         "gene_attributions/adult.parquet", "report.html", "age_comparison.json",

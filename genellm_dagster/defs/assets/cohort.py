@@ -46,6 +46,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         store: StoreResource,
         raw_series: dict,
     ) -> dg.MaterializeResult:
+        from genellm_dagster.expression.data_docs import write_data_docs
         from genellm_dagster.geo.options import NCBI_ROOT
         from genellm_dagster.geo.records import Manifest
         from genellm_dagster.geo.series import read_samples
@@ -60,17 +61,19 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         samples = read_samples(folder, manifest, limit)
         sheet = build_sample_sheet(samples, cohort, study)
         verification = verify_cohort(sheet, cohort, manifest.root == NCBI_ROOT)
+        docs = write_data_docs({"sheet": sheet}, store.of_study, "sample_sheet", name)
         return dg.MaterializeResult(
             value=sheet,
             metadata={
                 **shown.sample_sheet(sheet),
+                **shown.data_docs(docs),
                 "fields_no_sample_has": ", ".join(absent_fields(samples, cohort)) or "none",
                 "expected_numbers": shown.markdown(verification.table, rows=40),
                 "verification": verification.note,
             },
             check_results=[
                 checks.structure(context.asset_key, sheet, "sample_sheet"),
-                checks.content(context.asset_key, sheet, "sheet"),
+                checks.content(context.asset_key, docs, "sheet"),
             ],
         )
 
@@ -132,15 +135,20 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "tables": parts.every("gene_expression"),
         },
         kinds={"pandas", "parquet"},
+        dagster_type=dg.Any,
         io_manager_key="parquet",
         description="Pairs of samples that are one person or one array, across the study's "
         "cohorts; no fold may separate them.",
+        check_specs=[
+            checks.spec(parts.key("sample_overlap"), checks.STRUCTURE, "Columns and types.")
+        ],
     )
     def sample_overlap(
+        context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],
         sheets: dict[str, pd.DataFrame],
         tables: dict[str, pd.DataFrame],
-    ) -> dg.MaterializeResult[pd.DataFrame]:
+    ) -> dg.MaterializeResult:
         from genellm_dagster.expression.overlap import comparable, find_overlaps
 
         declared = {name: list(study.cohort(name).overlaps) for name in study.cohorts}
@@ -155,6 +163,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
                 "reasons": dg.MetadataValue.json(counts),
                 "compared_by_expression": dg.MetadataValue.text(str(not_compared)),
             },
+            check_results=[checks.structure(context.asset_key, pairs, "sample_overlap")],
         )
 
     return [sample_sheet, gene_expression, sample_overlap]

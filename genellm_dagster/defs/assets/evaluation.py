@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from genellm_dagster.defs import shown
+from genellm_dagster.defs import checks, shown
 from genellm_dagster.defs.partitions import StudyPartitions
 from genellm_dagster.defs.progress import reporter
 from genellm_dagster.defs.resources import StoreResource, TrackingResource
@@ -30,6 +30,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "cross_validation": parts.same("cross_validation"),
             "baseline_predictions": parts.same("baseline_predictions"),
         },
+        deps=[parts.key("profiles")],
         kinds={"json"},
         io_manager_key="json",
         description="Every model's numbers on the same out-of-fold samples, each with interval, n "
@@ -38,21 +39,38 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
     def evaluation_report(
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],
+        store: StoreResource,
         sheets: dict[str, pd.DataFrame],
         tables: dict[tuple[str, str], pd.DataFrame],
         sample_overlap: pd.DataFrame,
         cross_validation: pd.DataFrame,
         baseline_predictions: pd.DataFrame,
     ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.baselines.signatures import load_signatures
         from genellm_dagster.evaluation.comparison import compare_models
         from genellm_dagster.evaluation.folds import make_folds
         from genellm_dagster.evaluation.report import evaluate
+        from genellm_dagster.files import read_json
+        from genellm_dagster.workflows.profiles import marks_of_models
+        from genellm_dagster.workflows.scales import table_marks
 
         stratum = context.partition_key
         data = stratum_samples(study, stratum, sheets, tables)
         folds = make_folds(data.samples, sample_overlap, settings.evaluation)
         predictions = pd.concat([cross_validation, baseline_predictions], ignore_index=True)
-        report = evaluate(study.name, stratum, predictions, folds, settings.evaluation)
+        report = evaluate(
+            study.name,
+            stratum,
+            predictions,
+            folds,
+            settings.evaluation,
+            transductive=marks_of_models(
+                predictions["model"].unique(),
+                load_signatures(settings.baselines.signatures_folder),
+                read_json(store.place("profiles", f"{stratum}.json"))["marks"],
+                table_marks(store.of_study, data.tables),
+            ),
+        )
         table = compare_models([report])
         auroc = table.set_index("model")["auroc"]
         return dg.MaterializeResult(
@@ -81,7 +99,13 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "adapter": parts.same("adapter"),
         },
         kinds={"pytorch", "shap", "parquet"},
+        dagster_type=dg.Any,
         io_manager_key="parquet",
+        check_specs=[
+            checks.spec(
+                parts.key("gene_attributions"), checks.STRUCTURE, "The signature.", parts.stratum
+            )
+        ],
         description="SHAP values of the adapter's logit by sample and gene; the signature with its "
         "stability lies beside it.",
     )
@@ -95,7 +119,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         gene_vocabulary: pd.DataFrame,
         tokens: dict[tuple[str, str], pd.DataFrame],
         adapter: dict,
-    ) -> dg.MaterializeResult[pd.DataFrame]:
+    ) -> dg.MaterializeResult:
         from genellm_dagster.files import write_parquet
         from genellm_dagster.workflows.explanation import explain_stratum
         from genellm_dagster.workflows.sessions import pretrained_session
@@ -120,6 +144,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
                 "signature": shown.markdown(signature, rows=settings.evaluation.top_genes),
                 "top_genes": shown.bars(top, "mean |SHAP value| of the logit"),
             },
+            check_results=[checks.structure(context.asset_key, signature, "gene_signature")],
         )
 
     @dg.asset(
@@ -129,7 +154,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "sheets": parts.every("sample_sheet"),
             "tables": parts.every("qc_expression"),
             "cross_validation": parts.every("cross_validation"),
-            "gene_vocabulary": parts.every("gene_vocabulary"),
+            "profiles": parts.every("profiles"),
             "gene_attributions": parts.every("gene_attributions"),
         },
         kinds={"json"},
@@ -143,19 +168,14 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         sheets: dict[str, pd.DataFrame],
         tables: dict[tuple[str, str], pd.DataFrame],
         cross_validation: dict[str, pd.DataFrame],
-        gene_vocabulary: dict[str, pd.DataFrame],
+        profiles: dict[str, pd.DataFrame],
         gene_attributions: dict[str, pd.DataFrame],
     ) -> dg.MaterializeResult[dict[str, Any]]:
         from genellm_dagster.evaluation.heterogeneity import compare_strata
         from genellm_dagster.files import read_parquet
+        from genellm_dagster.workflows.profiles import profiles_of
 
         data = samples_of_strata(study, cross_validation, sheets, tables)
-        profiles = {
-            name: part.profiles(
-                gene_vocabulary[name]["gene"].tolist(), settings.expression.normalisation
-            )
-            for name, part in data.items()
-        }
         comparison = compare_strata(
             study.name,
             {name: cross_validation[name] for name in data},
@@ -169,7 +189,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             {name: part.samples for name, part in data.items()},
             settings.evaluation,
             settings.evaluation.seed,
-            profiles=profiles,
+            profiles={name: profiles_of(profiles[name]) for name in data},
         )
         return dg.MaterializeResult(
             value=comparison,
@@ -185,20 +205,27 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         group_name=GROUP,
         ins={"evaluation_report": parts.every("evaluation_report")},
         kinds={"mlflow", "parquet"},
+        dagster_type=dg.Any,
         io_manager_key="parquet",
+        check_specs=[
+            checks.spec(parts.key("model_comparison"), checks.STRUCTURE, "Columns, ranges.")
+        ],
         description="Every model of the study side by side, with its newest MLflow run.",
     )
     def model_comparison(
+        context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],
         tracking: TrackingResource,
         evaluation_report: dict[str, dict],
-    ) -> dg.MaterializeResult[pd.DataFrame]:
+    ) -> dg.MaterializeResult:
         from genellm_dagster.evaluation.comparison import compare_models
 
         runs = tracking.tracker(settings).runs(study.name)
         table = compare_models(list(evaluation_report.values()), runs)
         return dg.MaterializeResult(
-            value=table, metadata={**shown.table(table), "all": shown.markdown(table, rows=60)}
+            value=table,
+            metadata={**shown.table(table), "all": shown.markdown(table, rows=60)},
+            check_results=[checks.structure(context.asset_key, table, "model_comparison")],
         )
 
     @dg.asset(

@@ -21,7 +21,9 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         key=parts.key("geo_catalog"),
         group_name=GROUP,
         kinds={"geo", "parquet"},
+        dagster_type=dg.Any,
         io_manager_key="parquet",
+        check_specs=[checks.spec(parts.key("geo_catalog"), checks.STRUCTURE, "Columns, status.")],
         description=(
             f"Every series that the search of the study finds: `{study.search}`. In a file mirror: "
             "every series that it holds. Kept from search to search, with what became of each: "
@@ -32,14 +34,18 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],
         geo: dg.ResourceParam[GeoResource],
-    ) -> dg.MaterializeResult[pd.DataFrame]:
+    ) -> dg.MaterializeResult:
         from genellm_dagster.workflows.discovery import discover
 
         with geo.client(settings) as client:
             # Cohorts are approved while this code location is loaded.
             now = study_as_it_is_now(settings, study)
             discovery = discover(client, settings, now, announce=context.log.info)
-        return dg.MaterializeResult(value=discovery.catalog, metadata=shown.discovery(discovery))
+        return dg.MaterializeResult(
+            value=discovery.catalog,
+            metadata=shown.discovery(discovery),
+            check_results=[checks.structure(context.asset_key, discovery.catalog, "geo_catalog")],
+        )
 
     @dg.asset(
         key=parts.key("raw_series"),

@@ -85,10 +85,12 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "tokens": parts.cells_of_stratum("token_dataset"),
         },
         deps=[
+            # What was learned and what must be marked lies beside the profiles.
+            parts.key("profiles"),
             dg.AssetDep(
                 parts.key("prefix_states"),
                 partition_mapping=dg.MultiToSingleDimensionPartitionMapping(STRATUM),
-            )
+            ),
         ],
         kinds={"pytorch", "mlflow", "parquet"},
         dagster_type=dg.Any,
@@ -117,7 +119,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         tokens: dict[tuple[str, str], pd.DataFrame],
     ) -> dg.MaterializeResult:
         from genellm_dagster.evaluation.folds import make_folds
-        from genellm_dagster.files import write_parquet
+        from genellm_dagster.files import read_json, write_parquet
         from genellm_dagster.workflows.folds import tracked_cross_validation
         from genellm_dagster.workflows.sessions import sessions
 
@@ -131,6 +133,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             sessions(settings, store.of_study, backbone, gene_vocabulary),
             data.samples,
             tokens,
+            read_json(store.place("profiles", f"{stratum}.json"))["marks"],
             folds,
             settings,
             store.of_study,
@@ -159,7 +162,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "sheets": parts.every("sample_sheet"),
             "tables": parts.cells_of_stratum("qc_expression"),
             "sample_overlap": parts.same("sample_overlap"),
-            "gene_vocabulary": parts.same("gene_vocabulary"),
+            "profiles": parts.same("profiles"),
         },
         kinds={"scikitlearn", "parquet"},
         dagster_type=dg.Any,
@@ -182,23 +185,25 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         sheets: dict[str, pd.DataFrame],
         tables: dict[tuple[str, str], pd.DataFrame],
         sample_overlap: pd.DataFrame,
-        gene_vocabulary: pd.DataFrame,
+        profiles: pd.DataFrame,
     ) -> dg.MaterializeResult:
         from genellm_dagster.baselines.run import baseline_predictions as run_baselines
         from genellm_dagster.evaluation.folds import make_folds
         from genellm_dagster.files import write_json
+        from genellm_dagster.workflows.profiles import profiles_of
+        from genellm_dagster.workflows.scales import scales_of
 
         stratum = context.partition_key
         data = stratum_samples(study, stratum, sheets, tables)
         folds = make_folds(data.samples, sample_overlap, settings.evaluation)
-        genes = gene_vocabulary["gene"].tolist()
         result = run_baselines(
-            data.profiles(genes, settings.expression.normalisation),
+            lambda fold: profiles_of(profiles, fold),
             data.expression(),
             data.samples,
             folds.folds,
             settings.baselines,
             settings.evaluation.seed,
+            scales=scales_of(store.of_study, data.tables),
         )
         learned = {"refusals": result.refusals, "details": result.details, "about": result.about}
         write_json(store.place("baseline_predictions", f"{stratum}.json"), learned)
@@ -225,6 +230,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "tokens": parts.cells_of_stratum("token_dataset"),
             "cross_validation": parts.same("cross_validation"),
         },
+        deps=[parts.key("profiles")],
         kinds={"pytorch", "mlflow"},
         io_manager_key="json",
         description="The adapter trained on all folds, registered in MLflow: challenger, and "
@@ -242,6 +248,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         tokens: dict[tuple[str, str], pd.DataFrame],
         cross_validation: pd.DataFrame,
     ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.files import read_json
         from genellm_dagster.workflows.final_adapter import tracked_adapter
         from genellm_dagster.workflows.sessions import pretrained_session
 
@@ -254,6 +261,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             pretrained_session(settings, store.of_study, backbone, gene_vocabulary),
             data.samples,
             tokens,
+            read_json(store.place("profiles", f"{stratum}.json"))["learned"],
             cross_validation,
             settings,
             store.place("adapter", stratum),

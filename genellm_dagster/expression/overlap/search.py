@@ -90,6 +90,7 @@ def _believed(
         for i, j, value in zip(chosen.rows, chosen.columns, chosen.similarity, strict=True):
             gsm_a, gsm_b = left.gsm[i], right.gsm[j]
             if gsm_a != gsm_b:
-                pair = (gsm_a, left.cohort, gsm_b, right.cohort, "expression", float(value))
-                pairs.append(pair)
+                # The rounding of float32 can bring a copy above one.
+                similarity = min(float(value), 1.0)
+                pairs.append((gsm_a, left.cohort, gsm_b, right.cohort, "expression", similarity))
     return pairs
