@@ -11,7 +11,7 @@ import pandas as pd
 from timing import median_seconds
 
 from genellm_dagster.expression.harmonisation import fit_harmonisation
-from genellm_dagster.expression.options import HarmonisationOptions
+from genellm_dagster.expression.profile_options import HarmonisationOptions
 
 GENES = 20_000
 SIZES = (100, 400, 800)

@@ -27,8 +27,8 @@ from genellm_dagster.evaluation.options import EvaluationOptions
 from genellm_dagster.evaluation.report import evaluate
 from genellm_dagster.expression.build import build_expression
 from genellm_dagster.expression.fold_profiles import FoldProfiles, profiles_of_fold
-from genellm_dagster.expression.options import (
-    ExpressionOptions,
+from genellm_dagster.expression.options import ExpressionOptions
+from genellm_dagster.expression.profile_options import (
     HarmonisationOptions,
     NormalisationOptions,
 )

@@ -24,6 +24,8 @@ def markdown(frame: pd.DataFrame, rows: int = _ROWS) -> dg.MarkdownMetadataValue
 
     def cell(value: Any) -> str:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        if value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+            text = "–"
         return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
     lines = ["| " + " | ".join(cell(name) for name in head.columns) + " |"]

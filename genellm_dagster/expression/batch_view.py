@@ -18,8 +18,8 @@ import pandas as pd
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.fold_profiles import profiles_of_fold
 from genellm_dagster.expression.harmonisation import harmonise_fold
-from genellm_dagster.expression.options import (
-    ExpressionOptions,
+from genellm_dagster.expression.options import ExpressionOptions
+from genellm_dagster.expression.profile_options import (
     HarmonisationOptions,
     VarianceOptions,
 )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genellm_dagster.errors import ExpressionError
-from genellm_dagster.expression.options import HarmonisationOptions
+from genellm_dagster.expression.profile_options import HarmonisationOptions
 
 FloatArray = NDArray[np.float64]
 

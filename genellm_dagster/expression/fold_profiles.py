@@ -12,7 +12,10 @@ from genellm_dagster.expression.learned_normalisation import (
     LearnedNormalisation,
     fit_normalisation,
 )
-from genellm_dagster.expression.options import HarmonisationOptions, NormalisationOptions
+from genellm_dagster.expression.profile_options import (
+    HarmonisationOptions,
+    NormalisationOptions,
+)
 from genellm_dagster.expression.profiles import build_profiles
 
 

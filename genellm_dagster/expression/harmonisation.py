@@ -18,7 +18,7 @@ import pandas as pd
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.combat import Pooled, Shift, Sums, move, no_shift, pool, shift
 from genellm_dagster.expression.learned_normalisation import as_numbers
-from genellm_dagster.expression.options import HarmonisationOptions
+from genellm_dagster.expression.profile_options import HarmonisationOptions
 from genellm_dagster.expression.tables import GENE, as_float32, checked
 
 

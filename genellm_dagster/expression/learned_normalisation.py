@@ -14,7 +14,7 @@ import pandas as pd
 
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.normalisation import reference_quantiles, to_reference
-from genellm_dagster.expression.options import NormalisationOptions
+from genellm_dagster.expression.profile_options import NormalisationOptions
 from genellm_dagster.expression.tables import GENE, as_float32, checked
 
 # A spread below this share of the gene's level is the rounding of float32, not a measurement.

@@ -14,7 +14,7 @@ from genellm_dagster.expression.learned_normalisation import (
     ReferenceQuantiles,
 )
 from genellm_dagster.expression.normalisation import quantile, rank_normal, within_sample_z
-from genellm_dagster.expression.options import NormalisationOptions
+from genellm_dagster.expression.profile_options import NormalisationOptions
 from genellm_dagster.expression.tables import checked
 
 _METHODS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from genellm_dagster.errors import ExpressionError
-from genellm_dagster.expression.options import QcOptions
 from genellm_dagster.expression.qc_genes import judged_genes
+from genellm_dagster.expression.qc_options import QcOptions
 from genellm_dagster.expression.qc_samples import measured_samples, outlier_flags
 from genellm_dagster.expression.qc_summary import AGE, SATURATED, SEX, Facts, summary_of
 from genellm_dagster.expression.sex import FEMALE, MALE, ExpressedSex, expressed_sex
@@ -201,7 +201,9 @@ def quality_control(
             f"None of the {len(wanted)} samples of the sheet has expression values; compare the "
             "sample accessions of the series with its values."
         )
-    left = table[present].astype(np.float32).rename_axis(index=GENE)
+    with np.errstate(over="ignore"):
+        # What single precision cannot hold becomes infinite, and is refused as such.
+        left = checked(table[present].astype(np.float32)).rename_axis(index=GENE)
     genes_asked = left.index.astype(str).tolist()
     rounds: list[_Round] = []
     settled = False

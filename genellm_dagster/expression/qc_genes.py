@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from genellm_dagster.expression.options import QcOptions
+from genellm_dagster.expression.qc_options import QcOptions
 
 CONSTANT = "one value in all samples"
 SUSPICIOUS = "one value in all samples, not at their floor"

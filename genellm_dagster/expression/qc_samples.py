@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from genellm_dagster.expression.options import QcOptions
+from genellm_dagster.expression.qc_options import QcOptions
 from genellm_dagster.expression.quantiles import row_quantiles
 from genellm_dagster.expression.tables import MAD_TO_SD, correlations, deviations
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genellm_dagster.expression.options import QcOptions
 from genellm_dagster.expression.qc_genes import AT_FLOOR, CONSTANT, SUSPICIOUS
+from genellm_dagster.expression.qc_options import QcOptions
 from genellm_dagster.expression.sex import FEMALE, MALE, ExpressedSex
 
 AGE, SATURATED, SEX = "age", "saturated", "sex"

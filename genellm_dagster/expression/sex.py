@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genellm_dagster.expression.options import QcOptions
+from genellm_dagster.expression.qc_options import QcOptions
 from genellm_dagster.expression.scale import detect_scale
 
 FEMALE, MALE = "female", "male"
@@ -109,9 +109,9 @@ def expressed_sex(
     frame = pd.DataFrame(index=pd.Index(table.columns, name="gsm"))
     nothing = pd.Series(np.nan, index=frame.index)
     # A sample that lacks one of the genes would get the mean of others.
-    y_rows = table.loc[y_genes].astype(np.float64)
+    y_values = table.loc[y_genes].T.astype(np.float64)
     frame["xist"] = table.loc[XIST].astype(np.float64) if xist else nothing
-    frame["y_level"] = y_rows.mean(axis=0, skipna=False) if y_genes else nothing
+    frame["y_level"] = y_values.mean(axis=1, skipna=False) if y_genes else nothing
     frame["xist_minus_y"] = frame["xist"] - frame["y_level"]
     frame["sex_expressed"] = pd.Series([None] * len(frame), index=frame.index, dtype=object)
 
@@ -141,12 +141,11 @@ def expressed_sex(
         return abstained(one_sex)
 
     def tells(values: pd.Series, low: pd.Index, high: pd.Index) -> bool:
-        numbers = values.astype(np.float64)
-        step, spread = _apart(numbers[low].to_numpy(), numbers[high].to_numpy())
+        step, spread = _apart(values[low].to_numpy(), values[high].to_numpy())
         return step >= max(options.min_sex_shift, options.min_sex_gene_separation * spread)
 
     # Of noise, two groups can always be made; but not in several genes at once.
-    telling = [gene for gene in y_genes if tells(table.loc[gene], women, men)]
+    telling = [gene for gene in y_genes if tells(y_values[gene], women, men)]
     if len(telling) < options.min_y_genes or not tells(frame["y_level"], women, men):
         return abstained(one_sex)
     if xist and not tells(frame["xist"], men, women):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from genellm_dagster.errors import ExpressionError
-from genellm_dagster.expression.options import VarianceOptions
+from genellm_dagster.expression.profile_options import VarianceOptions
 
 RESIDUAL = "residual"
 

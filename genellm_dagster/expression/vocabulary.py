@@ -12,7 +12,7 @@ import pandas as pd
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.gene_lists import GeneList, read_gene_list
 from genellm_dagster.expression.normalisation import rank_normal
-from genellm_dagster.expression.options import VocabularyOptions
+from genellm_dagster.expression.profile_options import VocabularyOptions
 from genellm_dagster.expression.tables import checked
 
 # So that a share of 0.8 among five cohorts is four, not five by rounding upwards.

@@ -13,7 +13,7 @@ from genellm_dagster.expression.build import build_expression
 from genellm_dagster.expression.fold_profiles import FoldProfiles, profiles_of_new_cohort
 from genellm_dagster.expression.harmonisation import harmonisation_from_json
 from genellm_dagster.expression.learned_normalisation import normalisation_from_json
-from genellm_dagster.expression.options import NormalisationOptions
+from genellm_dagster.expression.profile_options import NormalisationOptions
 from genellm_dagster.expression.scale import centring_marks
 from genellm_dagster.genellm.adapter import ProfileRecipe, load_adapter
 from genellm_dagster.genellm.backbone import prepare_backbone

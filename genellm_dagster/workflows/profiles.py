@@ -16,7 +16,8 @@ from genellm_dagster.errors import StoreError
 from genellm_dagster.evaluation.folds import Folds
 from genellm_dagster.expression.batch_view import BatchView, batch_view, states_of_stratum
 from genellm_dagster.expression.fold_profiles import FoldProfiles, profiles_of_fold
-from genellm_dagster.expression.options import ExpressionOptions, HarmonisationOptions
+from genellm_dagster.expression.options import ExpressionOptions
+from genellm_dagster.expression.profile_options import HarmonisationOptions
 from genellm_dagster.studies.study import Study
 from genellm_dagster.tokenizers.protocol import (
     TOKEN_COLUMNS,

@@ -32,14 +32,14 @@ from genellm_dagster.expression.normalisation import (
     to_reference,
     within_sample_z,
 )
-from genellm_dagster.expression.options import (
-    ExpressionOptions,
+from genellm_dagster.expression.options import ExpressionOptions
+from genellm_dagster.expression.profile_options import (
     HarmonisationOptions,
     NormalisationOptions,
-    QcOptions,
 )
 from genellm_dagster.expression.profiles import build_profiles
 from genellm_dagster.expression.qc import quality_control
+from genellm_dagster.expression.qc_options import QcOptions
 from genellm_dagster.tokenizers.options import TokenizerOptions
 from genellm_dagster.tokenizers.protocol import token_profiles
 from genellm_dagster.tokenizers.value import ValueTokenizer
@@ -113,8 +113,8 @@ class Step:
         function: genes x samples to genes x samples.
         alone: No other sample takes part.
         stable: A second application changes nothing.
-        keeps: A value that is there stays there, but for rows that are not in ``genes``.
-        genes: The rows that it gives.
+        keeps: A value of ``genes`` that is there stays there.
+        genes: Of what it speaks.
         domain: Brings any values to such as the step is made for.
     """
 
@@ -126,9 +126,8 @@ class Step:
     domain: Function = lambda table: table
 
     def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Apply it; a gene or a sample that it leaves out is absent, so missing."""
-        rows = [gene for gene in table.index if gene in self.genes]
-        return self.function(table).reindex(index=rows, columns=table.columns)
+        """Apply it; a gene or a sample that is left out or was never there is absent: missing."""
+        return self.function(table).reindex(index=list(self.genes), columns=table.columns)
 
 
 def _built(table: pd.DataFrame, scale: str, collapse: str = "median") -> pd.DataFrame:

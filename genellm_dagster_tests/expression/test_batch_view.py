@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.batch_view import BatchView, batch_view, states_of_stratum
 from genellm_dagster.expression.fold_profiles import profiles_of_fold
-from genellm_dagster.expression.options import (
-    ExpressionOptions,
+from genellm_dagster.expression.options import ExpressionOptions
+from genellm_dagster.expression.profile_options import (
     HarmonisationOptions,
     NormalisationOptions,
 )

@@ -14,7 +14,10 @@ from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.build import build_expression
 from genellm_dagster.expression.collapse import collapse
 from genellm_dagster.expression.mapping import map_ids
-from genellm_dagster.expression.options import ExpressionOptions, MappingOptions
+from genellm_dagster.expression.options import (
+    ExpressionOptions,
+    MappingOptions,
+)
 from genellm_dagster_tests.expression.tables import cohort, factor_table
 
 

@@ -12,7 +12,10 @@ from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.fold_profiles import profiles_of_fold, profiles_of_new_cohort
 from genellm_dagster.expression.harmonisation import harmonisation_from_json
 from genellm_dagster.expression.learned_normalisation import normalisation_from_json
-from genellm_dagster.expression.options import HarmonisationOptions, NormalisationOptions
+from genellm_dagster.expression.profile_options import (
+    HarmonisationOptions,
+    NormalisationOptions,
+)
 from genellm_dagster_tests.expression.tables import factor_table
 
 NORMALISATIONS = ["rank_normal", "within_sample_z", "quantile", "reference_quantiles", "gene_z"]

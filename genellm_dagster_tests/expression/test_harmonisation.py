@@ -16,7 +16,7 @@ from genellm_dagster.expression.harmonisation import (
     harmonisation_from_json,
     harmonise_fold,
 )
-from genellm_dagster.expression.options import HarmonisationOptions
+from genellm_dagster.expression.profile_options import HarmonisationOptions
 from genellm_dagster_tests.expression.tables import gene_names
 
 COMBAT = HarmonisationOptions(method="combat")

@@ -18,7 +18,7 @@ from genellm_dagster.expression.learned_normalisation import (
     normalisation_from_json,
 )
 from genellm_dagster.expression.normalisation import quantile
-from genellm_dagster.expression.options import NormalisationOptions
+from genellm_dagster.expression.profile_options import NormalisationOptions
 from genellm_dagster.expression.profiles import build_profiles
 from genellm_dagster_tests.expression.tables import factor_table
 

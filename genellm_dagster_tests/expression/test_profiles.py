@@ -17,7 +17,7 @@ from genellm_dagster.expression.normalisation import (
     to_reference,
     within_sample_z,
 )
-from genellm_dagster.expression.options import NormalisationOptions
+from genellm_dagster.expression.profile_options import NormalisationOptions
 from genellm_dagster.expression.profiles import build_profiles
 from genellm_dagster_tests.expression.tables import factor_table, gene_names
 

@@ -12,8 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from genellm_dagster.errors import ExpressionError
-from genellm_dagster.expression.options import OverlapOptions, VocabularyOptions
+from genellm_dagster.expression.options import OverlapOptions
 from genellm_dagster.expression.overlap import COLUMNS, find_overlaps
+from genellm_dagster.expression.profile_options import VocabularyOptions
 from genellm_dagster.expression.variance import (
     ExplainedVariance,
     explained_variance,

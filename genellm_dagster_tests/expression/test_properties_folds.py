@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from genellm_dagster.expression.fold_profiles import FoldProfiles, profiles_of_fold
 from genellm_dagster.expression.harmonisation import fit_harmonisation
 from genellm_dagster.expression.learned_normalisation import fit_normalisation
-from genellm_dagster.expression.options import HarmonisationOptions, NormalisationOptions
+from genellm_dagster.expression.profile_options import (
+    HarmonisationOptions,
+    NormalisationOptions,
+)
 from genellm_dagster.tokenizers.options import TokenizerOptions
 from genellm_dagster.tokenizers.value import ValueTokenizer
 from genellm_dagster_tests.expression.steps import (
@@ -214,6 +217,29 @@ def test_an_absent_gene_is_absent_from_profile_and_tokens_and_nothing_else_is(
     for gsm, genes in zip(tokens["gsm"], tokens["genes"], strict=True):
         found = [VOCABULARY[gene] for gene in genes]
         assert found == profiles.columns[profiles.loc[gsm].notna()].tolist()
+
+
+@ordinary
+@given(sides=folds(), values=other_values)
+def test_a_cohort_that_lacks_a_gene_teaches_nothing_of_it(sides, values):
+    lacking = next(name for name, one in sides.tables.items() if VOCABULARY[3] not in one)
+    others = {name: table for name, table in sides.tables.items() if name != lacking}
+    empty = with_values(sides, list(sides.tables[lacking].columns), values)
+    empty[lacking].loc[VOCABULARY[3]] = np.float32(np.nan)
+    options = NormalisationOptions(method="gene_z")
+    expected = fit_normalisation(others, VOCABULARY, options).genes.loc[VOCABULARY[3]]
+    pool = fit_harmonisation(others, HarmonisationOptions(method="combat"))
+    at = list(pool.genes).index(VOCABULARY[3])
+    for tables in (sides.tables, empty):
+        found = fit_normalisation(tables, VOCABULARY, options).genes.loc[VOCABULARY[3]]
+        pd.testing.assert_series_equal(found, expected, rtol=1e-9)
+        known = fit_harmonisation(tables, HarmonisationOptions(method="combat"))
+        there = list(known.genes).index(VOCABULARY[3])
+        assert known.pooled.batches[there] == 2
+        for kind in ("mean", "variance"):
+            whole, part = getattr(known.pooled, kind)[there], getattr(pool.pooled, kind)[at]
+            assert whole == pytest.approx(part, rel=1e-9)
+        assert np.isnan(known.shifts[lacking].location[there])
 
 
 @settings(max_examples=20, deadline=None)

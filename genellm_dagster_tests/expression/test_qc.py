@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genellm_dagster.errors import ExpressionError
-from genellm_dagster.expression.options import QcOptions
 from genellm_dagster.expression.qc import quality_control
+from genellm_dagster.expression.qc_options import QcOptions
 from genellm_dagster.expression.tables import correlations
 from genellm_dagster_tests.expression.tables import factor_table, sheet_of, two_sexes
 
@@ -147,6 +147,18 @@ def test_no_sample_with_values_is_refused():
     table = factor_table(50, 4, 1)
     with pytest.raises(ExpressionError, match="None of the 1 samples"):
         quality_control(table, pd.DataFrame({"gsm": ["GSM9"]}))
+
+
+def test_values_beyond_single_precision_are_refused_and_the_largest_within_are_judged():
+    table = factor_table(50, 10, 1).astype(np.float64)
+    table.iloc[3, 3] = 3e38
+    table.iloc[4, 4] = 1e-42
+    judged = quality_control(table, sheet_of(table))
+    assert judged.table.shape == (50, 10)
+    json.dumps(judged.summary, allow_nan=False)
+    table.iloc[3, 3] = 1e39
+    with pytest.raises(ExpressionError, match="infinite"):
+        quality_control(table, sheet_of(table))
 
 
 def test_qc_that_leaves_nobody_is_refused():

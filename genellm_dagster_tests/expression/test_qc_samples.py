@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genellm_dagster.expression import qc_samples
-from genellm_dagster.expression.options import QcOptions
 from genellm_dagster.expression.qc import quality_control
+from genellm_dagster.expression.qc_options import QcOptions
 from genellm_dagster.expression.qc_samples import (
     measured_samples,
     outlier_flags,

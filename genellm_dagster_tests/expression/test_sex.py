@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genellm_dagster.expression.options import QcOptions
 from genellm_dagster.expression.qc import quality_control
+from genellm_dagster.expression.qc_options import QcOptions
 from genellm_dagster.expression.sex import Y_GENES, expressed_sex
 from genellm_dagster_tests.expression.tables import factor_table, sheet_of, two_sexes
 

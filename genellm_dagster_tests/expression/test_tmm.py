@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.build import build_expression
 from genellm_dagster.expression.normalisation import rank_normal, within_sample_z
-from genellm_dagster.expression.options import ExpressionOptions, ScaleOptions
+from genellm_dagster.expression.options import (
+    ExpressionOptions,
+    ScaleOptions,
+)
 from genellm_dagster.expression.tmm import tmm_factors
 from genellm_dagster.geo.counts import read_rnaseq_counts
 from genellm_dagster_tests.expression.tables import cohort, gene_names

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.harmonisation import fit_harmonisation
-from genellm_dagster.expression.options import HarmonisationOptions, VarianceOptions
+from genellm_dagster.expression.profile_options import (
+    HarmonisationOptions,
+    VarianceOptions,
+)
 from genellm_dagster.expression.variance import (
     RESIDUAL,
     common_genes,

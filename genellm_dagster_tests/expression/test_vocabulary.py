@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genellm_dagster.errors import ExpressionError
 from genellm_dagster.expression.gene_lists import read_gene_list
-from genellm_dagster.expression.options import VocabularyOptions
+from genellm_dagster.expression.profile_options import VocabularyOptions
 from genellm_dagster.expression.vocabulary import choose_vocabulary
 from genellm_dagster_tests.expression.tables import factor_table
 

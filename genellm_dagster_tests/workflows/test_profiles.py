@@ -11,8 +11,8 @@ import pytest
 from genellm_dagster.errors import StoreError
 from genellm_dagster.evaluation.folds import Folds, make_folds
 from genellm_dagster.evaluation.options import EvaluationOptions
-from genellm_dagster.expression.options import (
-    ExpressionOptions,
+from genellm_dagster.expression.options import ExpressionOptions
+from genellm_dagster.expression.profile_options import (
     HarmonisationOptions,
     NormalisationOptions,
 )
