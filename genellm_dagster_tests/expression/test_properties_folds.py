@@ -222,7 +222,7 @@ def test_an_absent_gene_is_absent_from_profile_and_tokens_and_nothing_else_is(
 @ordinary
 @given(sides=folds(), values=other_values)
 def test_a_cohort_that_lacks_a_gene_teaches_nothing_of_it(sides, values):
-    lacking = next(name for name, one in sides.tables.items() if VOCABULARY[3] not in one)
+    lacking = next(name for name, one in sides.tables.items() if VOCABULARY[3] not in one.index)
     others = {name: table for name, table in sides.tables.items() if name != lacking}
     empty = with_values(sides, list(sides.tables[lacking].columns), values)
     empty[lacking].loc[VOCABULARY[3]] = np.float32(np.nan)
