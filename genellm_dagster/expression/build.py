@@ -75,8 +75,8 @@ def build_expression(
         raise ExpressionError(f"Values of {cohort.accession} are array or counts, not {kind!r}.")
     values = _checked_values(values, cohort)
     numbers = numbers_of(values)
-    infinite = int(count_by_sample(numbers, np.isinf).sum())
-    clean = values if infinite == 0 else values.mask(np.isinf(numbers))
+    infinite = int(count_by_sample(numbers, _infinite).sum())
+    clean = values if infinite == 0 else values.mask(_infinite(numbers))
     # NCBI's own count table has Entrez ids, whatever the cohort's array has.
     is_ncbis = kind == "counts" and cohort.values.source != "supplementary"
     id_type: IdType = "entrez" if is_ncbis else cohort.id_type
@@ -135,3 +135,9 @@ def build_expression(
         ],
     }
     return ExpressionResult(table=table, report=report)
+
+
+def _infinite(numbers: np.ndarray) -> np.ndarray:
+    """Say which numbers are infinite, or would be as float32, which tables are kept in."""
+    with np.errstate(over="ignore"):  # what overflows is what is looked for
+        return np.isinf(numbers.astype(np.float32, copy=False))

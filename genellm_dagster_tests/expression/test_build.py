@@ -134,6 +134,14 @@ def test_the_cohort_file_overrides_a_wrong_guess():
     assert forced.table.to_numpy().max() > 1000 > guessed.table.to_numpy().max()
 
 
+def test_a_value_too_large_for_the_table_counts_as_infinite():
+    values = pd.DataFrame({"GSM1": [1e300, 8.0], "GSM2": [7.0, np.inf]}, index=["CXCL8", "TP53"])
+    found = build_expression(values, None, cohort(id_type="symbol", scale="log2"), "array")
+    assert found.report["values"]["infinite"] == 2
+    assert np.isnan(found.table.loc["CXCL8", "GSM1"]) and np.isnan(found.table.loc["TP53", "GSM2"])
+    assert np.isfinite(found.table.to_numpy()).sum() == 2
+
+
 def test_counts_are_read_by_entrez_id_whatever_the_cohort_says():
     counts = pd.DataFrame({"GSM1": [10, 30], "GSM2": [5, 0]}, index=["3576", "7157"])
     result = build_expression(counts, None, cohort(id_type="probe"), "counts")
