@@ -106,20 +106,41 @@ def ingest(study: StudyOption = None, geo_root: RootOption = None) -> None:
 @app.command()
 def predict(
     stratum: Annotated[str, typer.Option(help="Whose adapter scores the samples.")],
-    cohort: Annotated[str, typer.Option(help="The cohort to score: a cohort file's name.")],
     output: Annotated[Path, typer.Option(help="File for the predictions: .parquet or .csv.")],
+    cohort: Annotated[
+        str | None,
+        typer.Option(help="The cohort to score: a cohort file's name, or any series of GEO."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="New samples to score: .tsv, .csv, .parquet or .h5ad, either way round."),
+    ] = None,
+    scale: Annotated[
+        Literal["log2", "linear", "counts", "centred"] | None,
+        typer.Option(help="Of the table's values; found out when left out."),
+    ] = None,
     study: StudyOption = None,
     geo_root: RootOption = None,
 ) -> None:
-    """Score a cohort that the adapter never saw; labels are optional."""
+    """Score samples that the adapter never saw: a cohort, a series, or a table of new samples."""
     from genellm_dagster.workflows.new_cohort import predict_cohort
+    from genellm_dagster.workflows.new_samples import predict_table
 
+    if (cohort is None) == (table is None) or (scale is not None and table is None):
+        raise typer.BadParameter("name either --cohort or --table; --scale belongs to --table")
     # Scoring takes minutes: what cannot be written is refused before.
     if output.suffix not in _TABLES:
         raise GeneLLMError(f"{output} ends neither in .parquet nor in .csv; name one of these.")
     settings, chosen = read_settings(study, geo_root, None)
-    scores = predict_cohort(settings, chosen, stratum, cohort)
+    if table is not None:
+        scores = predict_table(settings, chosen, stratum, table, scale)
+    else:
+        scores = predict_cohort(settings, chosen, stratum, str(cohort))
     write_table(scores.table, output)
+    for note in scores.notes:
+        say(note)
+    if scores.refused:
+        say(scores.refusal)
     for mark in scores.marks:
         say(f"TRANSDUCTIVE: {mark}; a sample alone would be scored otherwise.")
     say(f"{len(scores.table)} samples scored, {output} written. Research use only.")

@@ -106,13 +106,20 @@ def print_table(table: pd.DataFrame, title: str) -> None:
 
 
 def write_table(table: pd.DataFrame, output: Path) -> None:
-    """Write a table as Parquet or CSV, as the file's name says."""
+    """Write a table as Parquet or CSV, as the file's name says.
+
+    In CSV text that a spreadsheet would run as a formula has an apostrophe put in front.
+    """
     from genellm_dagster.files import write_parquet, write_text
+    from genellm_dagster.workflows.export_files import guarded
 
     if output.suffix == ".parquet":
         write_parquet(output, table)
     else:
-        write_text(output, table.to_csv(index=False))
+        safe = table.copy()
+        for name in table.select_dtypes(object):
+            safe[name] = table[name].map(guarded)
+        write_text(output, safe.to_csv(index=False))
 
 
 @contextmanager

@@ -297,6 +297,41 @@ def test_predict_refuses_what_it_cannot_do_in_one_sentence(
     assert all(word in sentence for word in words)
 
 
+def test_predict_scores_a_table_and_says_who_is_refused(
+    genellm: Genellm, of_finished: Finished, tmp_path: Path
+) -> None:
+    expression = of_finished.table("gene_expression", CELLS[CHILDREN][0]).iloc[:, :3]
+    expression.columns = ["=1+1", "torn", "P3"]
+    expression.loc[[place % 10 != 0 for place in range(len(expression))], "torn"] = float("nan")
+    table, output = tmp_path / "new.tsv", tmp_path / "scores.csv"
+    expression.to_csv(table, sep="\t")
+    asked = ("predict", "--study", "demo", "--stratum", CHILDREN, "--table", table)
+    said = genellm(*asked, "--output", output)
+    assert said.status == 0, said.err
+    assert "1 samples are not scored" in said.out
+    assert "torn" in said.out
+    assert "read as log2" in said.out
+    # A spreadsheet must not run the name of a sample.
+    assert pd.read_csv(output)["gsm"].tolist() == ["'=1+1", "P3"]
+    named = genellm(*asked, "--scale", "log2", "--output", output)
+    assert named.status == 0
+    assert "read as log2" not in named.out
+    expression[["torn"]].to_csv(table, sep="\t")
+    none_left = genellm(*asked, "--output", tmp_path / "none.csv")
+    assert none_left.status == 1
+    assert len(none_left.sentences) == 1
+    assert not (tmp_path / "none.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "given", [("--cohort", "GSE1", "--table", "t.tsv"), (), ("--cohort", "GSE1", "--scale", "log2")]
+)
+def test_predict_takes_either_a_cohort_or_a_table(
+    genellm: Genellm, of_finished: Finished, given: tuple[str, ...]
+) -> None:
+    assert genellm("predict", "--stratum", CHILDREN, "--output", "s.csv", *given).status == 2
+
+
 @pytest.mark.parametrize("arguments", [(), ("run", "--no-such"), ("predict",), ("sing",)])
 def test_wrong_usage_ends_with_2(genellm: Genellm, arguments: tuple[str, ...]) -> None:
     assert genellm(*arguments).status == 2

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from genellm_dagster.errors import ModelError
+from genellm_dagster.genellm.backbone_words import word_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,7 @@ class GeneEmbedding:
         weight = model.model.embed_tokens.weight.detach()
 
         def word(text: str) -> torch.Tensor:
-            ids = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+            ids = word_tokens(tokenizer, text)
             if not ids:
                 raise ModelError(f"The text tokenizer of the backbone knows no token for {text!r}.")
             return weight[torch.as_tensor(ids, device=weight.device)].float().mean(dim=0)

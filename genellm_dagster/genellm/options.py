@@ -19,6 +19,18 @@ class BackboneOptions(BaseModel):
         default="float32",
         description="Number type of the frozen layers. On CPUs bfloat16 is slower than float32.",
     )
+    quantisation: Literal["none", "nf4"] = Field(
+        default="none",
+        description="nf4: the layers below the head are loaded in 4 bits by bitsandbytes and "
+        "compute in dtype, so that a large backbone takes a quarter of the memory. Needs CUDA.",
+    )
+
+    @property
+    def numbers(self) -> str:
+        """What the states' address names: numbers of another kind give other states."""
+        if self.quantisation == "none":
+            return self.dtype
+        return f"{self.dtype}, weights {self.quantisation}"
 
 
 class PrefixOptions(BaseModel):

@@ -49,6 +49,7 @@ def predict(
     head_layers: int,
     options: AdapterOptions,
     kept: KeptInputs | None = None,
+    batch: int = _BATCH,
 ) -> Prediction:
     """Score samples.
 
@@ -60,6 +61,7 @@ def predict(
         head_layers: Upper layers that the head runs.
         options: Of the adapter.
         kept: The frozen side of the last layer, when the caller has it.
+        batch: Samples read out at once.
 
     Returns:
         Scores, their spread, and representations, in the order of ``rows``.
@@ -72,7 +74,7 @@ def predict(
         with adapted(model, head_layers, options) as wrapped, torch.inference_mode():
             set_peft_model_state_dict(wrapped, member.lora)
             readout = ReadOut.of(wrapped, head_layers)
-            parts = [represent(readout, states, part, kept).cpu() for part in at.split(_BATCH)]
+            parts = [represent(readout, states, part, kept).cpu() for part in at.split(batch)]
         features = torch.cat(parts) / member.scale
         logits.append((features @ member.weight + member.bias).double().numpy())
         representations.append(features.numpy())

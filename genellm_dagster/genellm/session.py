@@ -11,6 +11,7 @@ from genellm_dagster.genellm.backbone import (
     Backbone,
     load_model,
     load_text_tokenizer,
+    require_room,
     resolve_device,
 )
 from genellm_dagster.genellm.embedding import GeneEmbedding
@@ -43,19 +44,21 @@ class Session:
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.options = options
+        require_room(backbone, len(tokenizer["genes"]))
         self.states = PrefixStates(
             states_folder,
             backbone,
             tokenizer,
             options.prefix.head_layers,
-            options.backbone.dtype,
+            options.backbone.numbers,
         )
 
     @cached_property
     def model(self) -> LlamaForCausalLM:
         """The frozen weights, on the device of the settings."""
         device = resolve_device(self.options.backbone.device)
-        return load_model(self.backbone, str(device), self.options.backbone.dtype)
+        numbers, head = self.options.backbone, self.options.prefix.head_layers
+        return load_model(self.backbone, str(device), numbers.dtype, numbers.quantisation, head)
 
     @cached_property
     def encoder(self) -> PrefixEncoder:

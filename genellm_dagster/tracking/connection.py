@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from genellm_dagster.errors import StoreError
+from genellm_dagster.store import Store
 from genellm_dagster.tracking.database import prepare_database
 from genellm_dagster.tracking.options import TrackingOptions
 
@@ -37,6 +38,7 @@ class Connection:
     def __init__(self, options: TrackingOptions, store: Path) -> None:
         self.options = options
         self.folder = store.absolute() / "mlflow"
+        self.backbones = Store(store.absolute(), "").backbones
         self.uri = options.uri or f"sqlite:///{self.folder / 'mlflow.db'}"
         self.is_server = urlsplit(self.uri).scheme in {"http", "https"}
         self.artifacts = options.artifacts

@@ -10,6 +10,32 @@ _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql")
 
 
+class PromotionOptions(BaseModel):
+    """When a new adapter takes the champion's place."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.25,
+        description="One-sided level at which the paired DeLong test, or the paired bootstrap of "
+        "Brier score and calibration error, shows a new adapter worse; larger is stricter.",
+    )
+    calibration_margin: float = Field(
+        default=0.005,
+        ge=0,
+        le=0.1,
+        description="How much higher Brier score and calibration error may be and not count.",
+    )
+    min_per_class: int = Field(
+        default=5,
+        ge=2,
+        description="Cases, and controls, that both adapters must have judged to be compared in "
+        "pairs; with fewer, the numbers on record decide.",
+    )
+
+
 class TrackingOptions(BaseModel):
     """Where runs and adapters are recorded."""
 
@@ -60,6 +86,11 @@ class TrackingOptions(BaseModel):
         gt=0,
         description="Longest wait, in s, for another process of this store that sets the database "
         "up or registers an adapter.",
+    )
+
+    promotion: PromotionOptions = Field(
+        default=PromotionOptions(),
+        description="When a new adapter takes the champion's place.",
     )
 
     @field_validator("uri")

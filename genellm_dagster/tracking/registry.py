@@ -1,7 +1,8 @@
 """The registry of adapters: one registered model a study and stratum, with two aliases.
 
-A version is the adapter's folder itself, kept as artifact of the run that trained it and verified
-by its content hash. (``mlflow.transformers`` reloads LoRA on re-initialised base weights.)
+A version is a served model (:mod:`genellm_dagster.tracking.served`) around the adapter's folder
+itself, kept as artifact of the run that trained it; the adapter is verified by its content hash.
+(``mlflow.transformers`` reloads LoRA on re-initialised base weights.)
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from genellm_dagster.errors import ModelError, StoreError
 from genellm_dagster.files import atomic_folder, sha256_of
+from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.tracking.connection import Connection
 from genellm_dagster.tracking.run import TrackedRun
+from genellm_dagster.tracking.served import adapter_in, write_served
 from genellm_dagster.tracking.values import metrics_of, tags_of
 
 if TYPE_CHECKING:
@@ -80,6 +83,8 @@ class Registry:
         tags: Mapping[str, Any],
         promote: bool,
         reason: str,
+        against: int | None = None,
+        options: GeneLLMOptions | None = None,
     ) -> RegisteredAdapter:
         """Register an adapter as challenger, and as champion when it is to be; see ``Tracker``."""
         if not adapter_folder.is_dir() or not any(adapter_folder.iterdir()):
@@ -99,7 +104,10 @@ class Registry:
             if version is None:
                 # A fresh folder each time: a kill may have left half a copy in an older one.
                 place = f"{_ARTIFACT_FOLDER}/{sha256[:_SHORT_HASH]}-{secrets.token_hex(2)}"
-                run.artifact(adapter_folder, place)
+                with tempfile.TemporaryDirectory() as temporary:
+                    model = Path(temporary) / "model"
+                    write_served(adapter_folder, model, self._connection.backbones, options)
+                    run.artifact(model, place)
                 home = client.get_run(run.run_id).info.artifact_uri.rstrip("/")
                 # Known by its hash from the first moment on: a rerun after a kill finds it.
                 own = {_SHA256: sha256, "study": study, "stratum": stratum}
@@ -109,6 +117,13 @@ class Registry:
             before = self._by_alias(name, CHAMPION)
             if before is not None and before.version == version.version:
                 return self._described(before)  # Its crowning was the last step: all is done.
+            if promote and before is not None and against not in {None, int(before.version)}:
+                promote = False  # The decision was made against another one.
+                reason = (
+                    f"Version {before.version} became champion while this one was compared with "
+                    f"{f'version {against}' if against else 'none'}: challenger, until the asset "
+                    "adapter is materialized again."
+                )
             crowned = promote or before is None
             if not reason:
                 reason = "there was no champion" if before is None else "no reason was given"
@@ -121,6 +136,7 @@ class Registry:
             }
             for key, value in tags_of(words).items():
                 client.set_model_version_tag(name, version.version, key, value)
+            client.update_model_version(name, version.version, reason)
             client.set_registered_model_alias(name, CHALLENGER, version.version)
             if crowned:
                 client.set_registered_model_alias(name, CHAMPION, version.version)
@@ -188,12 +204,12 @@ class Registry:
                     registry_uri=uri,
                 )
             )
-        if not found.is_dir():
+        if not adapter_in(found).is_dir():
             raise StoreError(
                 f"The adapter's files are not in {found} any more; materialize the asset adapter "
                 "again."
             )
-        return found
+        return adapter_in(found)
 
     def _name(self, study: str, stratum: str) -> str:
         return f"{self._connection.options.prefix}{study}-{stratum}"

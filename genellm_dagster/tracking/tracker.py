@@ -11,7 +11,9 @@ import pandas as pd
 from pydantic import BaseModel
 
 from genellm_dagster.errors import StoreError
+from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.tracking.connection import Connection
+from genellm_dagster.tracking.kept import kept_file
 from genellm_dagster.tracking.options import TrackingOptions
 from genellm_dagster.tracking.registry import CHAMPION, RegisteredAdapter, Registry
 from genellm_dagster.tracking.run import STRATUM_LEVEL, TrackedRun, close_abandoned, open_run
@@ -189,6 +191,8 @@ class Tracker:
         *,
         promote: bool = False,
         reason: str = "",
+        against: int | None = None,
+        options: GeneLLMOptions | None = None,
     ) -> RegisteredAdapter:
         """Register an adapter under ``<study>-<stratum>``.
 
@@ -204,7 +208,10 @@ class Tracker:
             metrics: Numbers that the decision rests on.
             tags: Further words for the version.
             promote: Whether it takes the champion's place.
-            reason: Why, or why not.
+            reason: Why, or why not; also the version's description.
+            against: Version that ``promote`` was decided against, 0 for none: when another is
+                champion by now, the new one stays challenger. None: whichever it is.
+            options: Of the model, which the served one follows; the defaults when left out.
 
         Returns:
             The version.
@@ -215,8 +222,21 @@ class Tracker:
         """
         tracked = self.attach(run) if isinstance(run, str) else run
         return self._registry.register(
-            study, stratum, adapter_folder, tracked, metrics or {}, tags or {}, promote, reason
+            study,
+            stratum,
+            adapter_folder,
+            tracked,
+            metrics or {},
+            tags or {},
+            promote,
+            reason,
+            against,
+            options,
         )
+
+    def kept(self, run_id: str, name: str, into: Path, largest: int) -> Path | None:
+        """Fetch a file that a run keeps; see :func:`genellm_dagster.tracking.kept.kept_file`."""
+        return kept_file(self._connection, run_id, name, into, largest)
 
     def registered(
         self, study: str, stratum: str, alias: str = CHAMPION

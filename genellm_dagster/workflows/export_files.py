@@ -74,6 +74,11 @@ def write_export(exported: Exported, output: Path) -> list[Path]:
     return [output]
 
 
+def guarded(cell: object) -> object:
+    """Put an apostrophe before text that a spreadsheet would run as a formula."""
+    return _GUARD + cell if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
 def _require_own_names(exported: Exported) -> None:
     both = exported.values.columns.intersection(["gsm", *exported.samples.columns])
     if len(both):

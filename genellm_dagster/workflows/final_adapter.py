@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from genellm_dagster.evaluation.metrics import auroc
 from genellm_dagster.genellm.adapter import ProfileRecipe, save_adapter
 from genellm_dagster.genellm.cross_validation import fit_all
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.settings import Settings
 from genellm_dagster.studies.study import Study
-from genellm_dagster.tracking.registry import RegisteredAdapter
+from genellm_dagster.tracking.registry import RegisteredAdapter, content_hash
+from genellm_dagster.tracking.run import TrackedRun
 from genellm_dagster.tracking.tracker import Tracker
 from genellm_dagster.workflows.folds import GENELLM
+from genellm_dagster.workflows.out_of_fold import (
+    PREDICTIONS_SHA256,
+    keep_predictions,
+    numbers_on_record,
+    out_of_fold,
+)
 from genellm_dagster.workflows.profiles import token_profiles_of
+from genellm_dagster.workflows.promotion import SAME, Decision, decision
 
 
 def tracked_adapter(
@@ -26,8 +33,10 @@ def tracked_adapter(
     stratum: str,
     session: Session,
     samples: pd.DataFrame,
+    persons: Mapping[str, int],
     tokens: Mapping[tuple[str, str], pd.DataFrame],
     learned: Mapping[str, Any],
+    marks: Sequence[str],
     cross_validation: pd.DataFrame,
     settings: Settings,
     folder: Path,
@@ -41,16 +50,23 @@ def tracked_adapter(
         stratum: The stratum.
         session: The backbone at work.
         samples: The stratum's samples.
+        persons: gsm to person, as the folds have them.
         tokens: (stratum, cohort) to its token table.
         learned: What the profiles of all samples learned, JSON-like; kept with the adapter.
-        cross_validation: Out-of-fold predictions, whose numbers stand beside the registered model.
+        marks: What the results must be marked with.
+        cross_validation: Out-of-fold predictions, by which it is compared with the champion.
         settings: All settings.
         folder: Where the adapter goes.
         progress: Called with steps done and in all.
 
     Returns:
-        JSON-like facts: trainable, total, share, folder, registered_model, version, aliases, url.
+        JSON-like facts: trainable, total, share, folder, registered_model, version, aliases, url,
+        and ``promotion``: the decision with its numbers.
     """
+    own = out_of_fold(
+        cross_validation[cross_validation["model"] == GENELLM],
+        f"The out-of-fold predictions of {stratum}",
+    )
     adapter = fit_all(
         session.model,
         session.backbone,
@@ -66,26 +82,24 @@ def tracked_adapter(
         progress=progress,
     )
     save_adapter(adapter, session.model, folder)
-    own = cross_validation[cross_validation["model"] == GENELLM]
-    numbers = {
-        "out_of_fold_auroc": float(auroc(own["case"].to_numpy(), own["score"].to_numpy())),
-        "out_of_fold_n": len(own),
-        "out_of_fold_cases": int(own["case"].sum()),
-    }
     run = tracker.latest(study.name, stratum)
     if run is None:
         with tracker.parent_run(study.name, stratum, params=settings.model) as run:
             pass
-    promote, reason = _decision(tracker.registered(study.name, stratum), numbers)
-    registered = tracker.register(
+    registered, promotion = judged_and_registered(
+        tracker,
         study.name,
         stratum,
         folder,
         run,
-        metrics=numbers,
-        tags={"backbone": session.backbone.name, "simulated": study.simulated},
-        promote=promote,
-        reason=reason,
+        own,
+        persons,
+        settings,
+        tags={
+            "backbone": session.backbone.name,
+            "simulated": study.simulated,
+            "transductive": "; ".join(marks) or "no",
+        },
     )
     return {
         "trainable": adapter.card.trainable,
@@ -94,27 +108,78 @@ def tracked_adapter(
         "members": len(adapter.members),
         "genes": len(session.tokenizer["genes"]),
         "folder": str(folder),
-        **numbers,
+        **numbers_on_record(own, settings.evaluation),
         "registered_model": registered.name,
         "version": str(registered.version),
         "aliases": ["champion", "challenger"] if registered.champion else ["challenger"],
+        "promotion": promotion,
         "run_id": run.run_id,
         "url": run.url,
     }
 
 
-def _decision(
-    champion: RegisteredAdapter | None, numbers: Mapping[str, float | int]
-) -> tuple[bool, str]:
-    """Say whether a new adapter takes the champion's place, and why."""
-    new = float(numbers["out_of_fold_auroc"])
-    if champion is None:
-        return True, "the first adapter of this stratum"
-    before = champion.tags.get("metric.out_of_fold_auroc")
-    if before is None:
-        return False, "the champion has no out-of-fold AUROC on record to compare with"
-    verdict = "not lower than" if new >= float(before) else "lower than"
-    return (
-        new >= float(before),
-        f"out-of-fold AUROC {new:.4f}, {verdict} the champion's {float(before):.4f}",
+def judged_and_registered(
+    tracker: Tracker,
+    study: str,
+    stratum: str,
+    folder: Path,
+    run: TrackedRun,
+    own: pd.DataFrame,
+    persons: Mapping[str, int],
+    settings: Settings,
+    tags: Mapping[str, Any],
+) -> tuple[RegisteredAdapter, dict[str, Any]]:
+    """Register an adapter as challenger, and as champion where it is not shown worse.
+
+    Args:
+        tracker: MLflow.
+        study: Name of the study.
+        stratum: Name of the stratum.
+        folder: The adapter's.
+        run: The run that trained it.
+        own: Its judged samples, as ``out_of_fold`` gives them.
+        persons: gsm to person.
+        settings: All settings.
+        tags: Further words for the version; ``transductive`` is compared with the champion's.
+
+    Returns:
+        The version, and the decision with its numbers, JSON-like.
+    """
+    champion = tracker.registered(study, stratum)
+    sha256 = content_hash(folder)
+    if champion is not None and (champion.run_id, champion.sha256) == (run.run_id, sha256):
+        found = Decision(True, SAME, "It is the champion itself.", champion.version)
+    else:
+        found = decision(
+            tracker, champion, own, persons, settings.tracking.promotion, settings.evaluation
+        )
+    reason = found.reason
+    if champion is not None:
+        before, now = champion.tags.get("transductive", "not on record"), tags.get("transductive")
+        if before != now:
+            reason += f" What their scores saw of test cohorts differs: {now}; before, {before}."
+    registered = tracker.register(
+        study,
+        stratum,
+        folder,
+        run,
+        metrics={**numbers_on_record(own, settings.evaluation), "promotion": found.numbers},
+        tags={
+            **tags,
+            PREDICTIONS_SHA256: keep_predictions(tracker, run, own),
+            "decision_basis": found.basis,
+        },
+        promote=found.promote,
+        reason=reason,
+        against=found.against,
+        options=settings.model,
     )
+    # Another process may have crowned one meanwhile: what the registry has done is what is told.
+    done = registered.champion == found.promote or found.basis == SAME
+    return registered, {
+        "decision": "champion" if registered.champion else "challenger",
+        "reason": reason if done else registered.tags["decision_reason"],
+        "basis": found.basis,
+        "against": found.against or None,
+        **found.numbers,
+    }

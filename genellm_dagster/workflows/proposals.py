@@ -18,13 +18,14 @@ from genellm_dagster.files import read_json, write_json, write_text
 from genellm_dagster.geo.client import GeoClient
 from genellm_dagster.geo.starts import SeriesStart, SeriesStarts, read_series_starts
 from genellm_dagster.store import Store
-from genellm_dagster.studies.cohort import Cohort, check_cohort_name, series_of
+from genellm_dagster.studies.cohort import Cohort, SampleRules, check_cohort_name, series_of
 from genellm_dagster.studies.curation import build_sample_sheet
 from genellm_dagster.studies.proposal import Proposal, SeriesFacts, propose_cohort
 from genellm_dagster.studies.study import Study
 
 FOLDER = "cohort_proposals"
 _PLATFORM = re.compile(r"GPL\d{1,9}", re.ASCII)
+_OF_VALUES = ("accession", "platform", "title", "id_type", "values", "scale")
 _NO_SYMBOLS = ("unknown", "empty")
 """Outcomes of a name that no gene has or had."""
 
@@ -90,6 +91,51 @@ def propose_series(
         StudyError: When the name is none, or nothing in the series can be proposed.
         GeoError: When there is no such series or none of its files can be read.
     """
+    starts, parts, wanted = _read_starts(client, name)
+    made = []
+    for cohort, platform in wanted.items():
+        _refuse_edited(store, cohort)
+        part = parts[platform]
+        proposal = propose_cohort(part.samples, _facts(starts, platform, part), study)
+        more = {"problems": starts.problems, "revision": revision}
+        trial = _trial(part.samples, proposal.cohort, study)
+        made.append(_keep(store, cohort, proposal, {**trial, **more}))
+    return made
+
+
+def unlabelled_cohort(client: GeoClient, study: Study, name: str) -> tuple[str, Cohort]:
+    """Describe a series that nobody has described, enough to read its values; it has no labels.
+
+    Args:
+        client: Where the series is.
+        study: Whose words the series is read with.
+        name: The series, or one platform of it: ``GSE123`` or ``GSE123-GPL4``.
+
+    Returns:
+        The cohort's name and its description.
+
+    Raises:
+        StudyError: When the name is none, the series has several platforms, or none can be read.
+        GeoError: When there is no such series or none of its files can be read.
+    """
+    starts, parts, wanted = _read_starts(client, name)
+    if len(wanted) > 1:
+        raise StudyError(
+            f"{name} has samples on several platforms; name one of them ({', '.join(wanted)})."
+        )
+    ((cohort, platform),) = wanted.items()
+    proposed = propose_cohort(
+        parts[platform].samples, _facts(starts, platform, parts[platform]), study
+    ).cohort
+    told = {key: getattr(proposed, key) for key in _OF_VALUES}
+    origin = f"{cohort}, which has no cohort file"
+    return cohort, Cohort(**told, sample=SampleRules()).with_origin(origin)
+
+
+def _read_starts(
+    client: GeoClient, name: str
+) -> tuple[SeriesStarts, dict[str, SeriesStart], dict[str, str]]:
+    """Return the starts of a series, its parts by platform, and the platform of each cohort."""
     try:
         check_cohort_name(name)
     except ValueError as error:
@@ -105,15 +151,7 @@ def propose_series(
         wanted = dict([(name, platform)] if platform in parts else [])
     if not wanted:
         raise StudyError(_nothing_to_propose(name, list(parts), starts.problems))
-    made = []
-    for cohort, platform in wanted.items():
-        _refuse_edited(store, cohort)
-        part = parts[platform]
-        proposal = propose_cohort(part.samples, _facts(starts, platform, part), study)
-        more = {"problems": starts.problems, "revision": revision}
-        trial = _trial(part.samples, proposal.cohort, study)
-        made.append(_keep(store, cohort, proposal, {**trial, **more}))
-    return made
+    return starts, parts, wanted
 
 
 def read_proposals(store: Store) -> dict[str, Proposed]:

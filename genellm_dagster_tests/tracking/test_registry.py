@@ -84,7 +84,11 @@ def test_a_damaged_adapter_is_refused_and_registering_it_again_mends_it(
 def test_an_adapter_whose_files_are_gone_is_told(tracker: Tracker, adapter_folder: Path) -> None:
     with tracker.parent_run("gone", "adult") as run:
         tracker.register("gone", "adult", adapter_folder, run)
-    shutil.rmtree(tracker.champion("gone", "adult"))
+    folder = tracker.champion("gone", "adult")
+    shutil.rmtree(folder)
+    with pytest.raises(StoreError, match="The adapter's files are not in"):
+        tracker.champion("gone", "adult")
+    shutil.rmtree(folder.parents[1])
     with pytest.raises(StoreError, match="could not give the adapter's files"):
         tracker.champion("gone", "adult")
 

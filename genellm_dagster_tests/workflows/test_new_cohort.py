@@ -20,7 +20,10 @@ from genellm_dagster_tests.finished import (
     Finished,
 )
 
-COLUMNS = ["gsm", "cohort", "stratum", "subject", "case", "fold", "model", "score", "uncertainty"]
+COLUMNS = [
+    "gsm", "cohort", "stratum", "subject", "case", "fold", "model", "score", "uncertainty",
+    "probability", "coverage",
+]  # fmt: skip
 
 
 def _predict(finished: Finished, name: str, **changes) -> pd.DataFrame:

@@ -226,6 +226,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "backbone": parts.same("backbone"),
             "sheets": parts.every("sample_sheet"),
             "tables": parts.cells_of_stratum("qc_expression"),
+            "sample_overlap": parts.same("sample_overlap"),
             "gene_vocabulary": parts.same("gene_vocabulary"),
             "tokens": parts.cells_of_stratum("token_dataset"),
             "cross_validation": parts.same("cross_validation"),
@@ -234,7 +235,8 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         kinds={"pytorch", "mlflow"},
         io_manager_key="json",
         description="The adapter trained on all folds, registered in MLflow: challenger, and "
-        "champion unless the one before it had the higher out-of-fold AUROC.",
+        "champion unless it is shown worse than the one before, AUROC or calibration, on the same "
+        "out-of-fold samples.",
     )
     def adapter(
         context: dg.AssetExecutionContext,
@@ -244,24 +246,29 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         backbone: dict,
         sheets: dict[str, pd.DataFrame],
         tables: dict[tuple[str, str], pd.DataFrame],
+        sample_overlap: pd.DataFrame,
         gene_vocabulary: pd.DataFrame,
         tokens: dict[tuple[str, str], pd.DataFrame],
         cross_validation: pd.DataFrame,
     ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.evaluation.folds import make_folds
         from genellm_dagster.files import read_json
         from genellm_dagster.workflows.final_adapter import tracked_adapter
         from genellm_dagster.workflows.sessions import pretrained_session
 
         stratum = context.partition_key
         data = stratum_samples(study, stratum, sheets, tables)
+        profiles = read_json(store.place("profiles", f"{stratum}.json"))
         facts = tracked_adapter(
             tracking.tracker(settings),
             study,
             stratum,
             pretrained_session(settings, store.of_study, backbone, gene_vocabulary),
             data.samples,
+            make_folds(data.samples, sample_overlap, settings.evaluation).groups,
             tokens,
-            read_json(store.place("profiles", f"{stratum}.json"))["learned"],
+            profiles["learned"],
+            profiles["marks"],
             cross_validation,
             settings,
             store.place("adapter", stratum),
@@ -274,6 +281,8 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
                 "share_of_backbone": facts["share"],
                 "registered": f"{facts['registered_model']} version {facts['version']}",
                 "aliases": ", ".join(facts["aliases"]),
+                "decision": facts["promotion"]["reason"],
+                "promotion": dg.MetadataValue.json(facts["promotion"]),
                 "mlflow": dg.MetadataValue.url(facts["url"]),
                 "folder": dg.MetadataValue.path(facts["folder"]),
             },
