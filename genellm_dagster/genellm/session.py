@@ -49,6 +49,7 @@ class Session:
             tokenizer,
             options.prefix.head_layers,
             options.backbone.dtype,
+            options.prefix.max_gigabytes,
         )
 
     @cached_property
