@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = "adapter.json"
 _HEAD = "head.safetensors"
+_HEAD_PARTS = ("weight", "bias", "scale", "direction", "centre")
+
+
+def _nothing() -> torch.Tensor:
+    import torch
+
+    return torch.empty(0)
 
 
 @dataclass(frozen=True)
@@ -35,16 +42,20 @@ class Member:
 
     Attributes:
         lora: PEFT's state, by its own names.
-        weight: Score head, on standardised representations; hidden.
+        weight: Score head, on scaled representations; hidden, then genes where it reads them.
         bias: Score head's intercept; a tensor of one number.
-        scale: Standard deviation of each dimension of the representation on the training samples;
-            hidden.
+        scale: What each dimension of the representation is divided by; as many.
+        direction: Direction along which a gene's state is read, hidden; empty where the head reads
+            the pooled read-out alone.
+        centre: Mean of each gene's reading on the training samples, genes; empty likewise.
     """
 
     lora: dict[str, torch.Tensor]
     weight: torch.Tensor
     bias: torch.Tensor
     scale: torch.Tensor
+    direction: torch.Tensor = field(default_factory=_nothing)
+    centre: torch.Tensor = field(default_factory=_nothing)
 
 
 class ProfileRecipe(BaseModel):
@@ -102,10 +113,16 @@ class Adapter:
     members: tuple[Member, ...]
 
 
-def trainable_parameters(model: PeftModel, hidden: int) -> int:
-    """Count what a fit trains: the LoRA matrices, and weight and intercept of the score head."""
+def trainable_parameters(model: PeftModel, head: int, direction: int = 0) -> int:
+    """Count what a fit trains.
+
+    Args:
+        model: The backbone with its LoRA matrices.
+        head: Weights of the score head; its intercept comes on top.
+        direction: Numbers of the direction along which genes are read.
+    """
     lora = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return lora + hidden + 1
+    return lora + head + 1 + direction
 
 
 def require_small(trainable: int, backbone: Backbone, options: AdapterOptions) -> None:
@@ -120,7 +137,8 @@ def require_small(trainable: int, backbone: Backbone, options: AdapterOptions) -
         raise ModelError(
             f"The adapter would train {trainable:,} of {backbone.parameters:,} parameters "
             f"({share:.3%}), more than max_trainable_share allows "
-            f"({options.max_trainable_share:.3%}); lower the rank or the number of head layers."
+            f"({options.max_trainable_share:.3%}); lower the rank, the number of head layers, or "
+            "the number of genes."
         )
 
 
@@ -185,8 +203,8 @@ def save_adapter(adapter: Adapter, model: LlamaForCausalLM, folder: Path) -> Non
             with adapted(model, adapter.card.head_layers, adapter.card.options) as wrapped:
                 set_peft_model_state_dict(wrapped, member.lora)
                 wrapped.save_pretrained(str(place), safe_serialization=True)
-            head = {"weight": member.weight, "bias": member.bias, "scale": member.scale}
-            save_file({key: value.contiguous() for key, value in head.items()}, place / _HEAD)
+            head = {name: getattr(member, name).contiguous() for name in _HEAD_PARTS}
+            save_file(head, place / _HEAD)
         files = sorted(file for file in temporary.rglob("*.safetensors"))
         write_json(
             temporary / _DESCRIPTION,

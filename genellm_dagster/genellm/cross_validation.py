@@ -47,9 +47,9 @@ class CrossValidation:
     Attributes:
         predictions: gsm, cohort, stratum, subject, case, fold, model, score (0..1), uncertainty
             (standard deviation of the score over the ensemble).
-        representations: Out-of-fold representation of each predicted sample, gsm x dimensions. Each
-            fold has adapters of its own; within a fold the dimensions are standardised by its
-            training samples.
+        representations: Out-of-fold representation of each predicted sample, gsm x dimensions: what
+            the score head reads. Each fold has adapters of its own; within a fold the dimensions
+            are scaled by its training samples.
         fits: What training gave, by fold.
     """
 
@@ -130,6 +130,7 @@ def cross_validate(
             training.training,
             report,
             kept,
+            _persons(known),
         )
         said = predict(
             model,
@@ -205,6 +206,7 @@ def fit_all(
         options.adapter,
         _with_members(options, ensemble).training,
         progress,
+        persons=_persons(table),
     )
     card = AdapterCard(
         backbone=backbone.name,
@@ -243,6 +245,19 @@ def _with_members(options: GeneLLMOptions, ensemble: int | None) -> GeneLLMOptio
         return options
     training = options.training.model_copy(update={"ensemble": ensemble})
     return options.model_copy(update={"training": training})
+
+
+def _persons(table: pd.DataFrame) -> np.ndarray:
+    """Person of each sample, by the subject's name; a sample without one is a person of its own."""
+    if "subject" not in table.columns:
+        return table.index.to_numpy(dtype=str)
+    # What stands in for a name must be no subject's.
+    return np.array(
+        [
+            f"gsm {gsm}" if pd.isna(subject) else f"subject {subject}"
+            for gsm, subject in table["subject"].items()
+        ]
+    )
 
 
 def _indexed(samples: pd.DataFrame) -> pd.DataFrame:

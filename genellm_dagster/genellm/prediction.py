@@ -12,6 +12,7 @@ import torch
 from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.adapter import AdapterCard, Member, adapted
 from genellm_dagster.genellm.backbone import Backbone
+from genellm_dagster.genellm.head_features import head_features
 from genellm_dagster.genellm.kept_inputs import KeptInputs
 from genellm_dagster.genellm.options import AdapterOptions
 from genellm_dagster.genellm.readout import ReadOut, represent
@@ -31,8 +32,8 @@ class Prediction:
         score: Mean over the members of the probability of being a case, at equal prevalence.
         uncertainty: Standard deviation of that probability over the members.
         logits: Members x samples.
-        representation: Standardised representation of each sample, mean over the members; samples x
-            hidden.
+        representation: Scaled representation of each sample, mean over the members: all that the
+            head reads, the pooled read-out first, then the genes; samples x dimensions.
     """
 
     score: np.ndarray
@@ -75,7 +76,7 @@ def predict(
             set_peft_model_state_dict(wrapped, member.lora)
             readout = ReadOut.of(wrapped, head_layers)
             parts = [represent(readout, states, part, kept).cpu() for part in at.split(batch)]
-        features = torch.cat(parts) / member.scale
+        features = head_features(torch.cat(parts), states, at, member)
         logits.append((features @ member.weight + member.bias).double().numpy())
         representations.append(features.numpy())
     stacked = np.stack(logits)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def reference_of(profile: TokenProfile) -> TokenProfile:
-    """Return the profile with the same tokens and every value at zero."""
+    """Return the same genes, in the vocabulary's order, and every value at zero."""
     return TokenProfile(
         gsm=profile.gsm,
-        genes=profile.genes,
+        genes=np.sort(profile.genes),
         positions=profile.positions,
         values=np.zeros_like(profile.values),
     )

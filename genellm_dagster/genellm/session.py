@@ -51,6 +51,7 @@ class Session:
             tokenizer,
             options.prefix.head_layers,
             options.backbone.numbers,
+            options.prefix.max_gigabytes,
         )
 
     @cached_property

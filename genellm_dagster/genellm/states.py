@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,15 @@ import numpy as np
 from genellm_dagster.genellm.backbone import Backbone
 from genellm_dagster.genellm.prefix import PrefixEncoder, reference_of
 from genellm_dagster.genellm.prefix_cache import PrefixCache, content_address, profile_key
+from genellm_dagster.genellm.prefix_space import PrefixSpace
 from genellm_dagster.tokenizers.protocol import TokenProfile
 
 if TYPE_CHECKING:
     import torch
 
+# What a kill may lose, and what goes at once when room is made.
 _SHARD_PROFILES = 64
+_SHARD_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,15 @@ class StateSet:
 
     Attributes:
         gsm: Samples, in order.
-        delta: States less those of the reference, samples x tokens x hidden, float16.
+        delta: States less those of the reference, samples x tokens x hidden; float16 when they
+            were kept, float32 when not.
         reference: States of the distinct references, references x tokens x hidden, float32.
         reference_of: Index of each sample's reference.
         positions: Sequence positions, references x tokens; padding holds 0.
         present: Which tokens are there, references x tokens.
         readout_position: Position at which the read-out query stands.
+        genes: Index of each token's gene in the vocabulary, samples x tokens; padding holds 0.
+        values: Value of each token, samples x tokens; padding holds 0.
     """
 
     gsm: tuple[str, ...]
@@ -41,9 +48,16 @@ class StateSet:
     positions: torch.Tensor
     present: torch.Tensor
     readout_position: int
+    genes: torch.Tensor
+    values: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.gsm)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of genes of the vocabulary; the read-out query stands behind the last."""
+        return self.readout_position
 
 
 @dataclass(frozen=True)
@@ -68,12 +82,15 @@ class CacheReport:
 class PrefixStates:
     """Computes prefix states that are not stored yet and reads those that are.
 
+    What was asked for is in use, and stays where it is, until this object or its process ends.
+
     Args:
         folder: Root of the cache.
         backbone: Whose prefix.
         tokenizer: The tokenizer's description, vocabulary included.
         head_layers: How many upper layers are left to the head.
         dtype: Number type in which the prefix is run.
+        max_gigabytes: Most that the root may take, in GiB; no bound when none.
     """
 
     def __init__(
@@ -83,6 +100,7 @@ class PrefixStates:
         tokenizer: dict[str, Any],
         head_layers: int,
         dtype: str = "float32",
+        max_gigabytes: float | None = None,
     ) -> None:
         parts = {
             "backbone": backbone.sha256,
@@ -92,9 +110,14 @@ class PrefixStates:
         }
         self.address = content_address(parts)
         self.readout_position = len(tokenizer["genes"])
-        self._deltas = PrefixCache(folder, self.address, backbone.hidden, "float16")
+        self._space = PrefixSpace(folder, max_gigabytes)
+        self._deltas = PrefixCache(folder, self.address, backbone.hidden, "float16", self._space)
         self._references = PrefixCache(
-            folder, content_address({**parts, "kind": "reference"}), backbone.hidden, "float32"
+            folder,
+            content_address({**parts, "kind": "reference"}),
+            backbone.hidden,
+            "float32",
+            self._space,
         )
 
     def encode(
@@ -103,7 +126,7 @@ class PrefixStates:
         encoder: Callable[[], PrefixEncoder],
         progress: Callable[[int, int], None] | None = None,
     ) -> CacheReport:
-        """Store the states of profiles that are not stored yet.
+        """Store the states of profiles that are not stored yet, or are damaged.
 
         Args:
             profiles: What is wanted.
@@ -115,14 +138,12 @@ class PrefixStates:
             What was done.
         """
         by_key = {profile_key(profile): profile for profile in profiles}
-        references = {profile_key(reference_of(profile)): profile for profile in profiles}
-        new_references = self._references.missing(references)
+        base_of = {key: _reference(profile) for key, profile in by_key.items()}
+        references = dict(base_of.values())
         new_profiles = self._deltas.missing(by_key)
-        if not new_references and not new_profiles:
-            return CacheReport(self.address, len(profiles), 0, 0, 0)
-        runner = encoder()
-        total = sum(len(references[key]) for key in new_references)
-        total += sum(len(by_key[key]) for key in new_profiles)
+        new_references = self._references.missing(references)
+        total = sum(len(by_key[key]) for key in new_profiles)
+        total += sum(len(references[key]) for key in new_references)
         done = 0
 
         def report(now: int, _: int) -> None:
@@ -130,19 +151,23 @@ class PrefixStates:
                 progress(done + now, total)
 
         if new_references:
-            todo = [reference_of(references[key]) for key in new_references]
-            encoded = dict(runner.encode(todo, report))
+            todo = [references[key] for key in new_references]
+            encoded = dict(encoder().encode(todo, report))
             self._references.write({key: encoded[i] for i, key in enumerate(new_references)})
-            done += sum(len(profile) for profile in todo)
+            done = sum(map(len, todo))
         stored = 0
-        for start in range(0, len(new_profiles), _SHARD_PROFILES):
-            keys = new_profiles[start : start + _SHARD_PROFILES]
-            todo = [by_key[key] for key in keys]
-            bases = self._references.read([profile_key(reference_of(p)) for p in todo])
-            shard = {keys[i]: state - bases[i] for i, state in runner.encode(todo, report)}
-            self._deltas.write(shard)
-            done += sum(len(profile) for profile in todo)
-            stored += sum(state.size * 2 for state in shard.values())
+        if new_profiles:
+            base_keys = list(dict.fromkeys(base_of[key][0] for key in new_profiles))
+            bases = dict(zip(base_keys, self._references.read(base_keys), strict=True))
+            todo = [by_key[key] for key in new_profiles]
+            stored = self._keep(
+                (new_profiles[number], state, bases[base_of[new_profiles[number]][0]])
+                for number, state in encoder().encode(todo, report)
+            )
+        # Used after what rests on them, so that no bound ever takes them first.
+        self._references.use(references)
+        with self._space.locked():
+            self._space.make_room()
         return CacheReport(
             address=self.address,
             profiles=len(profiles),
@@ -157,31 +182,145 @@ class PrefixStates:
         Raises:
             StoreError: When one is not stored.
         """
-        import torch
-
-        longest = max(len(profile) for profile in profiles)
-        deltas = self._deltas.read([profile_key(profile) for profile in profiles])
-        keys = [profile_key(reference_of(profile)) for profile in profiles]
-        distinct = list(dict.fromkeys(keys))
+        references = [_reference(profile) for profile in profiles]
+        distinct = dict(references)
+        deltas = self._deltas.each([profile_key(profile) for profile in profiles])
+        bases = self._references.each(list(distinct))
         number = {key: index for index, key in enumerate(distinct)}
-        holder = dict(zip(keys, profiles, strict=True))
-        hidden = deltas[0].shape[1]
-        delta = np.zeros((len(profiles), longest, hidden), dtype=np.float16)
-        for row, state in enumerate(deltas):
-            delta[row, : len(state)] = state
-        reference = np.zeros((len(distinct), longest, hidden), dtype=np.float32)
-        positions = np.zeros((len(distinct), longest), dtype=np.int64)
-        present = np.zeros((len(distinct), longest), dtype=bool)
-        for row, state in enumerate(self._references.read(distinct)):
-            reference[row, : len(state)] = state
-            positions[row, : len(state)] = holder[distinct[row]].positions
-            present[row, : len(state)] = True
-        return StateSet(
-            gsm=tuple(profile.gsm for profile in profiles),
-            delta=torch.from_numpy(delta),
-            reference=torch.from_numpy(reference),
-            reference_of=torch.as_tensor([number[key] for key in keys]),
-            positions=torch.from_numpy(positions),
-            present=torch.from_numpy(present),
-            readout_position=self.readout_position,
+        return _gathered(
+            profiles,
+            [number[key] for key, _ in references],
+            list(distinct.values()),
+            deltas,
+            bases,
+            np.float16,
+            self.readout_position,
         )
+
+    def release(self) -> None:
+        """Use nothing any more: what was asked for may be removed when room is needed."""
+        self._space.release()
+
+    def _keep(self, states: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> int:
+        """Store how states differ from their bases, in shards, while the next ones are computed."""
+        stored = 0
+        pending: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        writing: Future[int] | None = None
+
+        def write(shard: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> int:
+            self._deltas.write(_halved({key: state - base for key, (state, base) in shard.items()}))
+            return sum(state.size * 2 for state, _ in shard.values())
+
+        with ThreadPoolExecutor(max_workers=1) as writer:
+            for key, state, base in states:
+                pending[key] = (state, base)
+                full = len(pending) * state.size * 2 >= _SHARD_BYTES
+                if full or len(pending) >= _SHARD_PROFILES:
+                    stored += writing.result() if writing else 0
+                    writing = writer.submit(write, pending)
+                    pending = {}
+            stored += writing.result() if writing else 0
+            stored += write(pending)
+        return stored
+
+
+def uncached(
+    profiles: Sequence[TokenProfile], encoder: PrefixEncoder, readout_position: int
+) -> StateSet:
+    """Compute the states of profiles and keep them nowhere, in float32.
+
+    Args:
+        profiles: What is wanted.
+        encoder: Runs the prefix.
+        readout_position: Position at which the read-out query stands.
+    """
+    references = [_reference(profile) for profile in profiles]
+    distinct = dict(references)
+    number = {key: index for index, key in enumerate(distinct)}
+    which = [number[key] for key, _ in references]
+    bases = dict(encoder.encode(list(distinct.values())))
+    return _gathered(
+        profiles,
+        which,
+        list(distinct.values()),
+        ((row, state - bases[which[row]]) for row, state in encoder.encode(profiles)),
+        bases.items(),
+        np.float32,
+        readout_position,
+    )
+
+
+def _halved(states: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Round states to float16 so that the errors of a profile's tokens cancel.
+
+    Each token takes over what rounding the tokens before it left. The read-out averages over
+    tokens: with 12 genes on SmolLM2, where plain rounding moved scores by up to 1.3e-4, this moves
+    them by 4e-5.
+    """
+    by_length: dict[int, list[str]] = {}
+    for key, state in states.items():
+        by_length.setdefault(len(state), []).append(key)
+    halved: dict[str, np.ndarray] = {}
+    with np.errstate(over="ignore", invalid="ignore"):  # Writing refuses what overflows.
+        for length, keys in by_length.items():
+            wanted = np.stack([states[key] for key in keys])
+            rounded = np.empty(wanted.shape, dtype=np.float16)
+            carried = np.zeros_like(wanted[:, 0])
+            for token in range(length):
+                carried += wanted[:, token]
+                rounded[:, token] = carried
+                carried -= rounded[:, token]
+            halved.update(zip(keys, rounded, strict=True))
+    return halved
+
+
+def _reference(profile: TokenProfile) -> tuple[str, TokenProfile]:
+    reference = reference_of(profile)
+    return profile_key(reference), reference
+
+
+def _gathered(
+    profiles: Sequence[TokenProfile],
+    which: list[int],
+    references: Sequence[TokenProfile],
+    deltas: Iterable[tuple[int, np.ndarray]],
+    bases: Iterable[tuple[int, np.ndarray]],
+    dtype: type[np.floating],
+    readout_position: int,
+) -> StateSet:
+    """Put states together, padded to the longest profile; ``which`` reference is each sample's."""
+    import torch
+
+    longest = max(map(len, profiles))
+    positions = np.zeros((len(references), longest), dtype=np.int64)
+    present = np.zeros((len(references), longest), dtype=bool)
+    for row, profile in enumerate(references):
+        positions[row, : len(profile)] = profile.positions
+        present[row, : len(profile)] = True
+    genes = np.zeros((len(profiles), longest), dtype=np.int64)
+    values = np.zeros((len(profiles), longest), dtype=np.float32)
+    for row, profile in enumerate(profiles):
+        genes[row, : len(profile)] = profile.genes
+        values[row, : len(profile)] = profile.values
+    return StateSet(
+        gsm=tuple(profile.gsm for profile in profiles),
+        delta=torch.from_numpy(_padded(deltas, len(profiles), longest, dtype)),
+        reference=torch.from_numpy(_padded(bases, len(references), longest, np.float32)),
+        reference_of=torch.as_tensor(which),
+        positions=torch.from_numpy(positions),
+        present=torch.from_numpy(present),
+        readout_position=readout_position,
+        genes=torch.from_numpy(genes),
+        values=torch.from_numpy(values),
+    )
+
+
+def _padded(
+    states: Iterable[tuple[int, np.ndarray]], rows: int, tokens: int, dtype: type[np.floating]
+) -> np.ndarray:
+    padded = np.zeros((rows, tokens, 0), dtype=dtype)
+    for row, state in states:
+        if not padded.size:
+            padded = np.zeros((rows, tokens, state.shape[1]), dtype=dtype)
+        padded[row, : len(state)] = state
+    return padded

@@ -100,9 +100,12 @@ class AdaptedLogit(nn.Module):
         self.genes = torch.as_tensor(profile.genes, device=device).long()[None]
         self.positions = torch.as_tensor(profile.positions, device=device).long()[None]
         self.readout_position = readout_position
+        self.directions = [one.direction.to(device) for one in members]
+        self.centres = [one.centre.to(device) for one in members]
         with torch.no_grad():
             nothing_moved = torch.zeros(self.genes.shape, device=device)
-            self.references = self._read(nothing_moved)
+            self.reference_states = self._states(nothing_moved)
+            self.references = self._read(self.reference_states)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return the mean logit over the members.
@@ -113,19 +116,28 @@ class AdaptedLogit(nn.Module):
         Returns:
             One number a sample.
         """
-        parts = [
-            (own - reference) @ weight + bias
-            for own, reference, weight, bias in zip(
-                self._read(values), self.references, self.weights, self.biases, strict=True
-            )
-        ]
+        states = self._states(values)
+        moved = states - self.reference_states
+        parts = []
+        for number, own in enumerate(self._read(states)):
+            weight, direction = self.weights[number], self.directions[number]
+            hidden = own.shape[1]
+            logit = (own - self.references[number]) @ weight[:hidden] + self.biases[number]
+            if len(direction):
+                told = moved @ direction - self.centres[number][self.genes]
+                logit = logit + told @ weight[hidden:][self.genes[0]]
+            parts.append(logit)
         return torch.stack(parts).mean(dim=0)
 
-    def _read(self, values: torch.Tensor) -> list[torch.Tensor]:
+    def _states(self, values: torch.Tensor) -> torch.Tensor:
         shape = values.shape
         positions = self.positions.expand(shape)
-        states = self.encoder.states(self.genes.expand(shape), positions, values)
-        present = torch.ones(shape, dtype=torch.bool, device=values.device)
+        return self.encoder.states(self.genes.expand(shape), positions, values)
+
+    def _read(self, states: torch.Tensor) -> list[torch.Tensor]:
+        shape = states.shape[:2]
+        positions = self.positions.expand(shape)
+        present = torch.ones(shape, dtype=torch.bool, device=states.device)
         return [head(states, positions, present, self.readout_position) for head in self.heads]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,20 @@ class TokenProfile:
 
 
 class Tokenizer(Protocol):
-    """Turns profiles into token profiles, one sample at a time and without other samples."""
+    """Turns profiles into token profiles, one sample at a time and without other samples.
+
+    Attributes:
+        learns: Whether it must see training profiles first. What it learned is part of
+            :meth:`describe`; one that learns nothing gives every fold the same tokens.
+        genes: The vocabulary, in order.
+    """
+
+    learns: ClassVar[bool]
+    genes: list[str]
+
+    def fit(self, profiles: pd.DataFrame) -> Self:
+        """Return the tokenizer with what it learns from training profiles (samples x genes)."""
+        ...
 
     def transform(self, profiles: pd.DataFrame) -> pd.DataFrame:
         """Tokenize profiles (samples x vocabulary genes, NaN absent).
@@ -42,6 +56,18 @@ class Tokenizer(Protocol):
         Returns:
             The columns of ``TOKEN_COLUMNS``, one row a sample, in the order of ``profiles``.
         """
+        ...
+
+    def expression(self, profiles: Sequence[TokenProfile]) -> pd.DataFrame:
+        """Return what token profiles still tell of expression.
+
+        Returns:
+            gsm x vocabulary genes, float32, in the unit of the profiles; NaN without a token.
+        """
+        ...
+
+    def details(self, profile: TokenProfile) -> dict[str, np.ndarray]:
+        """Return what a person should see of each token beside its value, by column name."""
         ...
 
     def describe(self) -> dict[str, Any]:

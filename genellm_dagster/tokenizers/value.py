@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
-from genellm_dagster.errors import ModelError
 from genellm_dagster.tokenizers.options import TokenizerOptions
+from genellm_dagster.tokenizers.protocol import TokenProfile
+from genellm_dagster.tokenizers.tables import (
+    checked_genes,
+    checked_tokens,
+    checked_values,
+    expression_table,
+    require_tokens,
+    token_table,
+)
+
+# Named one by one, so that an option of another kind does not change the address of its states.
+_OPTIONS = ("kind", "value_scale", "low_word", "high_word")
 
 
 class ValueTokenizer:
@@ -23,11 +35,15 @@ class ValueTokenizer:
         options: Scale and direction of the value.
     """
 
-    def __init__(self, genes: list[str], options: TokenizerOptions) -> None:
-        if len(set(genes)) != len(genes) or not genes:
-            raise ModelError("A vocabulary must hold at least one gene, and each gene once.")
-        self.genes = list(genes)
+    learns: ClassVar[bool] = False
+
+    def __init__(self, genes: Iterable[str], options: TokenizerOptions) -> None:
+        self.genes = checked_genes(genes)
         self.options = options
+
+    def fit(self, profiles: pd.DataFrame) -> Self:
+        """Return the tokenizer itself, which learns nothing."""
+        return self
 
     def transform(self, profiles: pd.DataFrame) -> pd.DataFrame:
         """Tokenize profiles (samples x genes, float32, NaN absent).
@@ -35,30 +51,34 @@ class ValueTokenizer:
         Raises:
             ModelError: When the columns are not the vocabulary, or a sample has no gene of it.
         """
-        if list(profiles.columns) != self.genes:
-            raise ModelError("The profiles' genes are not the vocabulary's, in its order.")
-        values = profiles.to_numpy(dtype=np.float32)
-        if np.isinf(values).any():
-            raise ModelError("The profiles hold infinite values; look at the expression table.")
+        values = checked_values(profiles, self.genes)
         measured = ~np.isnan(values)
-        empty = profiles.index[~measured.any(axis=1)]
-        if len(empty):
-            raise ModelError(
-                f"{len(empty)} samples have none of the model's genes ({empty[0]} is the first)."
-            )
+        require_tokens(profiles.index, measured)
         index = np.arange(len(self.genes), dtype=np.int32)
         genes = [index[row] for row in measured]
         scaled = values * np.float32(self.options.value_scale)
         moved = [row[present] for row, present in zip(scaled, measured, strict=True)]
-        return pd.DataFrame(
-            {
-                "gsm": [str(gsm) for gsm in profiles.index],
-                "genes": genes,
-                "positions": genes,
-                "values": moved,
-            }
+        return token_table(profiles.index, genes, genes, moved)
+
+    def expression(self, profiles: Sequence[TokenProfile]) -> pd.DataFrame:
+        """Return the profiles that the tokens came from, to the precision of float32."""
+        scale = self.options.value_scale
+        told = (
+            profile.values.astype(np.float64) / scale
+            for profile in checked_tokens(profiles, self.genes)
         )
+        return expression_table(profiles, told, self.genes)
+
+    def details(self, profile: TokenProfile) -> dict[str, np.ndarray]:
+        """Return nothing: the value is all there is."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """Return the tokenizer's kind, options and vocabulary."""
-        return {**self.options.model_dump(), "genes": self.genes}
+        options = self.options.model_dump()
+        return {**{name: options[name] for name in _OPTIONS}, "genes": self.genes}
+
+    @classmethod
+    def from_description(cls, genes: list[str], options: TokenizerOptions, _: Any) -> Self:
+        """Make it again from what :meth:`describe` gave."""
+        return cls(genes, options)

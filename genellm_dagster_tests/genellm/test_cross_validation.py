@@ -14,7 +14,7 @@ from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm import cross_validation
 from genellm_dagster.genellm.cross_validation import cross_validate, shuffled_within
 from genellm_dagster.genellm.options import GeneLLMOptions, TrainingOptions
-from genellm_dagster_tests.genellm.makers import Setting, simulated
+from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
 
 OPTIONS = GeneLLMOptions(training=TrainingOptions(epochs=1, ensemble=2))
 
@@ -56,7 +56,7 @@ def test_an_easy_signal_is_learned_and_every_sample_predicted_once(tiny: Setting
     assert (table["uncertainty"] > 0).any()
     assert roc_auc_score(table["case"], table["score"]) > 0.9
     assert result.representations.index.tolist() == table["gsm"].tolist()
-    assert result.representations.shape[1] == tiny.backbone.hidden
+    assert result.representations.shape[1] == tiny.backbone.hidden + len(GENES)
     assert heard == ["GSE0 2 24", "GSE1 2 24", "GSE2 2 24"]
     assert steps[-1][0] == steps[-1][1]
 

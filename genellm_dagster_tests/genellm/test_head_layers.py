@@ -15,7 +15,7 @@ from genellm_dagster.genellm.prediction import predict
 from genellm_dagster.genellm.prefix import reference_of
 from genellm_dagster.genellm.readout import ReadOut, represent
 from genellm_dagster.genellm.training import Fit, fit, kept_for
-from genellm_dagster_tests.genellm.makers import Setting, simulated
+from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
 
 ALL_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -92,15 +92,19 @@ def test_scores_equal_the_uncached_differentiable_forward(tiny: Setting, easy, f
             for row, logit in zip(rows, logits, strict=True):
                 token = tiny.tokens(profiles.iloc[[row]])[0]
                 values = torch.as_tensor(token.values)[None].requires_grad_()
-                read = []
+                read, own = [], []
                 for moved in (values, torch.as_tensor(reference_of(token).values)[None]):
                     genes = torch.as_tensor(token.genes)[None].long()
                     positions = torch.as_tensor(token.positions)[None].long()
                     hidden = encoder.states(genes, positions, moved)
                     present = torch.ones_like(genes, dtype=torch.bool)
                     read.append(readout(hidden, positions, present, states.readout_position))
-                straight = ((read[0] - read[1]) / member.scale) @ member.weight + member.bias
-                assert float(straight.detach()) == pytest.approx(logit, abs=1e-4)
+                    own.append(hidden[0] @ member.direction)
+                told = torch.zeros(len(GENES))
+                told = told.index_add(0, genes[0], own[0] - own[1] - member.centre[genes[0]])
+                features = torch.cat([(read[0] - read[1])[0], told]) / member.scale
+                straight = features @ member.weight + member.bias
+                assert float(straight.detach()) == pytest.approx(logit, abs=1e-4, rel=1e-4)
                 (gradient,) = torch.autograd.grad(straight.sum(), values)
                 assert gradient.abs().min() > 0
 

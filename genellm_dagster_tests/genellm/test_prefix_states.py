@@ -1,9 +1,7 @@
-"""Prefix states: equal to running the layers, kept by content, safe under two writers."""
+"""Prefix states: equal to running the layers, kept by content, made again when damaged or gone."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,11 @@ import pytest
 import torch
 
 from genellm_dagster.errors import StoreError
-from genellm_dagster.genellm.prefix_cache import PrefixCache
-from genellm_dagster_tests.genellm.makers import Setting, simulated
+from genellm_dagster.genellm.options import AdapterOptions, PrefixOptions, TrainingOptions
+from genellm_dagster.genellm.prediction import predict
+from genellm_dagster.genellm.states import PrefixStates, StateSet, uncached
+from genellm_dagster.genellm.training import Fit, fit
+from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
 
 
 def test_states_are_what_the_layers_give_on_the_sample_alone(tiny: Setting, easy, tmp_path: Path):
@@ -67,73 +68,175 @@ def test_states_that_are_not_stored_are_refused(tiny: Setting, tmp_path: Path):
         tiny.cache(tmp_path).load(tiny.tokens(profiles))
 
 
-def _only(folder: Path, pattern: str) -> Path:
-    (found,) = folder.rglob(pattern)
-    return found
+def _same(one: StateSet, other: StateSet) -> None:
+    assert one.gsm == other.gsm
+    for name in ("delta", "reference", "reference_of", "positions", "present"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), atol=1e-4, rtol=0)
 
 
-def test_a_truncated_shard_is_refused_by_name(tmp_path: Path):
-    PrefixCache(tmp_path, "a" * 64, 4, "float16").write({"k": np.ones((3, 4))})
-    shard = _only(tmp_path, "*.npy")
-    shard.write_bytes(shard.read_bytes()[:-7])
-    with pytest.raises(StoreError, match=f"{shard.name} is damaged"):
-        PrefixCache(tmp_path, "a" * 64, 4, "float16").read(["k"])
+def _bounded(tiny: Setting, folder: Path, gigabytes: float) -> PrefixStates:
+    return PrefixStates(
+        folder, tiny.backbone, tiny.tokenizer.describe(), 1, max_gigabytes=gigabytes
+    )
 
 
-def test_a_shard_shorter_than_its_index_says_is_refused(tmp_path: Path):
-    PrefixCache(tmp_path, "a" * 64, 4, "float16").write({"k": np.ones((3, 4))})
-    index = _only(tmp_path, "*.json")
-    index.write_text(json.dumps({"entries": {"k": 5}}))
-    with pytest.raises(StoreError, match="damaged"):
-        PrefixCache(tmp_path, "a" * 64, 4, "float16").read(["k"])
+def test_scores_equal_those_of_states_that_were_never_kept(tiny: Setting, easy, fitted: Fit):
+    states, samples = easy
+    profiles, _ = simulated(cohorts=3, each=24)
+    straight = uncached(tiny.tokens(profiles), tiny.encoder(), len(GENES))
+    assert straight.delta.dtype == torch.float32
+    rows = np.arange(len(samples))
+    kept, never = (
+        predict(tiny.model, which, rows, fitted.members, 1, AdapterOptions())
+        for which in (states, straight)
+    )
+    np.testing.assert_allclose(kept.score, never.score, atol=1e-4)
+    np.testing.assert_allclose(kept.logits, never.logits, atol=2e-3)
+    assert np.ptp(kept.score) > 0.5
 
 
-def test_an_index_that_is_none_is_refused_by_name(tmp_path: Path):
-    PrefixCache(tmp_path, "a" * 64, 4, "float16").write({"k": np.ones((3, 4))})
-    index = _only(tmp_path, "*.json")
-    index.write_text('{"something": 1}')
-    with pytest.raises(StoreError, match=index.name):
-        PrefixCache(tmp_path, "a" * 64, 4, "float16").read(["k"])
+def test_rounding_errors_cancel_over_the_tokens(tiny: Setting, easy):
+    states, _ = easy
+    profiles, _ = simulated(cohorts=3, each=24)
+    exact = uncached(tiny.tokens(profiles), tiny.encoder(), len(GENES)).delta
+
+    def mean_error(rounded: torch.Tensor) -> float:
+        return float((rounded.double() - exact.double()).mean(dim=1).abs().mean())
+
+    assert mean_error(states.delta) < 0.4 * mean_error(exact.half())
+    assert float((states.delta.float() - exact).abs().max()) <= 2**-10 * float(exact.abs().max())
 
 
-def test_states_of_another_width_are_refused(tmp_path: Path):
-    PrefixCache(tmp_path, "a" * 64, 4, "float16").write({"k": np.ones((3, 4))})
-    with pytest.raises(StoreError, match="another kind of state"):
-        PrefixCache(tmp_path, "a" * 64, 8, "float16").read(["k"])
+def test_states_do_not_depend_on_what_they_are_encoded_with(tiny: Setting, easy, tmp_path: Path):
+    states, _ = easy
+    profiles, _ = simulated(cohorts=3, each=24)
+    alone = tiny.states(tmp_path, profiles.iloc[[40]])
+    length = int(alone.present.sum())
+    torch.testing.assert_close(
+        alone.delta[0, :length], states.delta[40, :length], atol=1e-4, rtol=1e-3
+    )
 
 
-def test_states_that_overflow_are_refused_and_leave_nothing(tmp_path: Path):
-    cache = PrefixCache(tmp_path, "a" * 64, 4, "float16")
-    with pytest.raises(StoreError, match="do not fit"), np.errstate(over="ignore"):
-        cache.write({"k": np.full((1, 4), 1e6)})
-    assert list(tmp_path.rglob("*.*")) == []
+def test_training_on_kept_states_gives_the_scores_of_training_on_straight_ones(tiny: Setting, easy):
+    states, samples = easy
+    profiles, _ = simulated(cohorts=3, each=24)
+    straight = uncached(tiny.tokens(profiles), tiny.encoder(), len(GENES))
+    rows, cases = np.arange(len(samples)), samples["case"].to_numpy()
+    training, adapter = TrainingOptions(epochs=2, ensemble=1), AdapterOptions()
+    scores = []
+    for which in (states, straight):
+        result = fit(
+            tiny.model, tiny.backbone, which, rows[:48], cases[:48],
+            samples["cohort"].to_numpy(str)[:48], 1, adapter, training,
+        )  # fmt: skip
+        scores.append(predict(tiny.model, which, rows[48:], result.members, 1, adapter).score)
+    np.testing.assert_allclose(*scores, atol=1e-4)
 
 
-def _write_shards(folder: Path, start: int, ready) -> None:
-    cache = PrefixCache(folder, "a" * 64, 4, "float32")
-    ready.wait()
-    for number in range(start, start + 30):
-        cache.write({str(number): np.full((2, 4), number), "shared": np.full((1, 4), -1)})
+def test_a_reference_is_run_once_for_all_samples_and_cohorts(tiny: Setting, tmp_path: Path):
+    profiles, _ = simulated(cohorts=3, each=4, absent=False)
+    first = tiny.encode(tmp_path, tiny.tokens(profiles.iloc[:4]))
+    rest = tiny.encode(tmp_path, tiny.tokens(profiles))
+    assert (first.encoded, rest.encoded) == (4 + 1, 8)
+    assert tiny.cache(tmp_path).load(tiny.tokens(profiles)).reference.shape[0] == 1
 
 
-def test_two_writers_at_once_lose_nothing(tmp_path: Path):
-    context = multiprocessing.get_context("spawn")
-    ready = context.Barrier(2)
-    writers = [
-        context.Process(target=_write_shards, args=(tmp_path, start, ready)) for start in (0, 20)
-    ]
-    for writer in writers:
-        writer.start()
-    reader = PrefixCache(tmp_path, "a" * 64, 4, "float32")
-    while any(writer.is_alive() for writer in writers):
-        # A reader between two writers never meets half of a shard.
-        there = [str(n) for n in range(50) if str(n) not in reader.missing([str(n)])]
-        for key, state in zip(there, reader.read(there), strict=True):
-            np.testing.assert_array_equal(state, np.full((2, 4), int(key)))
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
-    assert reader.missing([*map(str, range(50)), "shared"]) == []
-    for number, state in enumerate(reader.read([str(n) for n in range(50)])):
-        np.testing.assert_array_equal(state, np.full((2, 4), number))
-    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
+def test_a_profile_that_stands_twice_is_run_once_and_read_twice(tiny: Setting, tmp_path: Path):
+    profiles, _ = simulated(cohorts=1, each=3, absent=False)
+    twice = tiny.tokens(profiles.iloc[[0, 1, 0, 2]].set_axis(["A", "B", "C", "D"]))
+    assert tiny.encode(tmp_path, twice).encoded == 3 + 1
+    states = tiny.cache(tmp_path).load(twice)
+    assert states.gsm == ("A", "B", "C", "D")
+    torch.testing.assert_close(states.delta[0], states.delta[2], atol=0, rtol=0)
+    assert not torch.equal(states.delta[0], states.delta[1])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_damaged_states_are_run_again_and_no_others(tiny: Setting, tmp_path: Path, dtype: str):
+    profiles, _ = simulated(cohorts=2, each=6)
+    tokens = tiny.tokens(profiles)
+    tiny.encode(tmp_path, tokens)
+    before = tiny.cache(tmp_path).load(tokens)
+    arrays = [np.lib.format.open_memmap(file, mode="r+") for file in tmp_path.rglob("*.npy")]
+    (array,) = [array for array in arrays if array.dtype == dtype]
+    array[-1, 3] += 1  # in the last state of the deltas, or of the references
+    array.flush()
+    again = tiny.encode(tmp_path, tokens)
+    assert again.encoded == 1
+    _same(tiny.cache(tmp_path).load(tokens), before)
+
+
+def test_states_of_an_older_layout_are_run_again(tiny: Setting, tmp_path: Path):
+    profiles, _ = simulated(cohorts=1, each=4)
+    tokens = tiny.tokens(profiles)
+    folder = tmp_path / tiny.cache(tmp_path).address[:32]
+    folder.mkdir()
+    (folder / "0123456789abcdef.json").write_text('{"entries": {"some key": 12}}')
+    np.save(folder / "0123456789abcdef.npy", np.zeros((12, 64), np.float16))
+    assert tiny.encode(tmp_path, tokens).encoded == 4 + 1
+    assert not list(folder.glob("0123456789abcdef*"))
+
+
+def test_states_that_had_to_go_are_run_again_and_the_same(tiny: Setting, tmp_path: Path):
+    first, _ = simulated(cohorts=1, each=6, seed=1)
+    second, _ = simulated(cohorts=1, each=6, seed=2)
+    gigabytes = 12_000 / 2**30  # about the states of six profiles and a reference
+    whole = []
+    for profiles in (first, second, first):
+        states = _bounded(tiny, tmp_path, gigabytes)
+        report = states.encode(tiny.tokens(profiles), tiny.encoder)
+        # The reference, used by both, is the last to go.
+        assert report.encoded == (7 if not whole else 6)
+        whole.append(states.load(tiny.tokens(profiles)))
+        states.release()
+    _same(whole[0], whole[2])
+
+
+def test_a_reference_outlasts_what_rests_on_it(tiny: Setting, tmp_path: Path):
+    tokens = tiny.tokens(simulated(cohorts=1, each=6)[0])
+    tiny.encode(tmp_path, tokens)
+    size = sum(file.stat().st_size for file in tmp_path.glob("[!.]*/*"))
+    _bounded(tiny, tmp_path, (size - 1) / 2**30).encode([], tiny.encoder)
+    assert tiny.encode(tmp_path, tokens).encoded == 6  # the samples, not their reference
+
+
+def test_what_a_run_uses_stays_though_another_needs_room(tiny: Setting, tmp_path: Path):
+    first, _ = simulated(cohorts=1, each=6, seed=1)
+    second, _ = simulated(cohorts=1, each=6, seed=2)
+    running = _bounded(tiny, tmp_path, 1e-9)
+    running.encode(tiny.tokens(first), tiny.encoder)
+    other = _bounded(tiny, tmp_path, 1e-9)
+    other.encode(tiny.tokens(second), tiny.encoder)
+    assert len(running.load(tiny.tokens(first))) == len(other.load(tiny.tokens(second))) == 6
+    running.release()
+    other.encode(tiny.tokens(second), tiny.encoder)
+    assert tiny.encode(tmp_path, tiny.tokens(first)).encoded == 6
+    assert tiny.encode(tmp_path, tiny.tokens(second)).encoded == 0
+
+
+def test_what_was_computed_before_a_failure_is_kept(
+    tiny: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("genellm_dagster.genellm.states._SHARD_PROFILES", 2)
+    profiles, _ = simulated(cohorts=1, each=6, absent=False)
+    encoder = tiny.encoder(batch_tokens=len(GENES))
+    straight = encoder.encode
+
+    def failing(tokens, progress=None):
+        for number, pair in enumerate(straight(tokens, progress)):
+            if number == 4:
+                raise KeyboardInterrupt
+            yield pair
+
+    monkeypatch.setattr(encoder, "encode", failing)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.cache(tmp_path).encode(tiny.tokens(profiles), lambda: encoder)
+    assert tiny.encode(tmp_path, tiny.tokens(profiles)).encoded == 2
+
+
+def test_the_bound_of_the_settings_is_in_gibibytes_and_may_be_none():
+    assert PrefixOptions().max_gigabytes == 20
+    assert PrefixOptions(max_gigabytes=None).max_gigabytes is None
+    for wrong in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="max_gigabytes"):
+            PrefixOptions(max_gigabytes=wrong)

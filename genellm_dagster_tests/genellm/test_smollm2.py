@@ -10,8 +10,9 @@ import pytest
 from genellm_dagster.genellm.backbone import Backbone, load_model, prepare_backbone
 from genellm_dagster.genellm.options import AdapterOptions, TrainingOptions
 from genellm_dagster.genellm.prediction import predict
+from genellm_dagster.genellm.states import uncached
 from genellm_dagster.genellm.training import fit
-from genellm_dagster_tests.genellm.makers import Setting, simulated
+from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
 
 _PREPARED = Path(__file__).parents[2] / "data" / "store" / "backbones"
 
@@ -39,3 +40,6 @@ def test_the_pretrained_backbone_learns_and_the_adapter_obeys_the_share(
     assert result.trainable / smollm2.parameters <= adapter.max_trainable_share
     said = predict(setting.model, states, rows, result.members, 1, adapter)
     assert said.score[cases == 1].min() > said.score[cases == 0].max()
+    straight = uncached(setting.tokens(profiles), setting.encoder(), len(GENES))
+    never_kept = predict(setting.model, straight, rows, result.members, 1, adapter)
+    np.testing.assert_allclose(said.score, never_kept.score, atol=1e-4)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.options import AdapterOptions, TrainingOptions
 from genellm_dagster.genellm.prediction import predict, require_fitting
-from genellm_dagster.genellm.score_head import solve_head
-from genellm_dagster.genellm.training import Fit, balanced_weights, fit, reweighed
-from genellm_dagster_tests.genellm.makers import Setting
+from genellm_dagster.genellm.sample_weights import balanced_weights, reweighed
+from genellm_dagster.genellm.training import Fit, fit
+from genellm_dagster_tests.genellm.makers import GENES, Setting
 
 
 def _fit(tiny: Setting, easy, seed: int = 20, adapter: AdapterOptions | None = None, **changes):
@@ -65,7 +65,7 @@ def test_members_differ_and_their_spread_is_the_uncertainty(tiny: Setting, easy,
     np.testing.assert_allclose(said.score, each.mean(axis=0))
     np.testing.assert_allclose(said.uncertainty, each.std(axis=0))
     assert said.uncertainty.max() > 1e-4
-    assert said.representation.shape == (len(samples), tiny.backbone.hidden)
+    assert said.representation.shape == (len(samples), tiny.backbone.hidden + len(GENES))
 
 
 def test_progress_counts_every_step_once(tiny: Setting, easy):
@@ -104,7 +104,8 @@ def test_the_count_of_trained_parameters_is_exact(tiny: Setting, fitted: Fit):
     config = tiny.model.config
     key_width = config.num_key_value_heads * (config.hidden_size // config.num_attention_heads)
     lora = 4 * (2 * config.hidden_size) + 4 * (config.hidden_size + key_width)
-    assert fitted.trainable == lora + config.hidden_size + 1
+    head = config.hidden_size + len(GENES) + 1
+    assert fitted.trainable == lora + head + config.hidden_size
 
 
 @pytest.mark.parametrize(
@@ -154,61 +155,3 @@ def test_each_class_of_each_cohort_weighs_the_same_before_and_after_reweighing(p
             for cohort, case in set(zip(cohorts, cases, strict=True))
         ]
         np.testing.assert_allclose(totals, totals[0], rtol=1e-4)
-
-
-def _problem(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    random = np.random.default_rng(seed)
-    cohorts = np.repeat([0, 1], 60)
-    cases = random.integers(0, 2, 120).astype(float)
-    features = random.normal(size=(120, 5)) + cases[:, None] * [1, 0.5, 0, 0, 0]
-    return features + 3.0 * cohorts[:, None], cases, cohorts
-
-
-def test_the_head_is_the_optimum_that_scikit_learn_finds():
-    from sklearn.linear_model import LogisticRegression
-
-    features, cases, _ = _problem()
-    weights = np.random.default_rng(1).random(120) + 0.1
-    head = solve_head(features, cases, np.zeros(120, dtype=int), weights, 0.05, 0.0)
-    # scikit-learn's C weighs the sum of losses against the penalty.
-    known = LogisticRegression(C=1 / 0.05, tol=1e-10, max_iter=10_000)
-    known.fit(features, cases, sample_weight=weights / weights.sum())
-    np.testing.assert_allclose(head.weight, known.coef_[0], atol=1e-4)
-    assert head.bias == pytest.approx(known.intercept_[0], abs=1e-3)
-
-
-def test_free_intercepts_swallow_a_shift_between_cohorts_and_penalised_ones_do_not():
-    features, cases, cohorts = _problem()
-    weights = np.ones(120)
-    free = solve_head(features, cases, cohorts, weights, 0.05, 0.0)
-    shifted = solve_head(features + 7.0 * cohorts[:, None], cases, cohorts, weights, 0.05, 0.0)
-    np.testing.assert_allclose(free.weight, shifted.weight, atol=1e-4)
-    tied = solve_head(features, cases, cohorts, weights, 0.05, 1e4)
-    assert np.ptp(tied.intercepts) < 1e-3 < np.ptp(free.intercepts)
-
-
-def test_whitening_penalises_as_on_evened_features():
-    features, cases, cohorts = _problem()
-    features = features * [10, 1, 1, 0.1, 1]
-    weights = np.ones(120)
-    head = solve_head(features, cases, cohorts, weights, 0.05, 0.0, 0.25)
-    within = features - np.stack([features[cohorts == c].mean(axis=0) for c in cohorts])
-    value, vectors = np.linalg.eigh(within.T @ within / 120)
-    matrix = vectors @ np.diag((value + 0.1 * value.mean()) ** -0.25) @ vectors.T
-    matrix /= np.sqrt(np.trace(matrix @ (within.T @ within / 120) @ matrix) / 5)
-    known = solve_head(features @ matrix, cases, cohorts, weights, 0.05, 0.0)
-    np.testing.assert_allclose(features @ head.weight, features @ matrix @ known.weight, atol=1e-3)
-
-
-def test_features_that_do_not_vary_give_the_score_one_half():
-    head = solve_head(
-        np.ones((10, 3)),
-        np.tile([0.0, 1.0], 5),
-        np.zeros(10, dtype=int),
-        np.ones(10),
-        1.0,
-        0.0,
-        0.25,
-    )
-    assert np.abs(head.weight).max() == 0
-    assert head.bias == pytest.approx(0, abs=1e-9)

@@ -53,7 +53,7 @@ def encoder(backbone) -> PrefixEncoder:
 
 @pytest.fixture(scope="module")
 def members(encoder: PrefixEncoder) -> list[Member]:
-    """Two members whose LoRA does something and whose heads differ."""
+    """Two members whose LoRA does something and whose heads, which read genes too, differ."""
     from peft import get_peft_model_state_dict
 
     made = []
@@ -68,9 +68,11 @@ def members(encoder: PrefixEncoder) -> list[Member]:
                     key: 0.1 * torch.randn(value.shape, generator=random)
                     for key, value in state.items()
                 },
-                weight=torch.randn(hidden, generator=random),
+                weight=torch.randn(hidden + len(GENES), generator=random),
                 bias=torch.tensor([0.3 * seed]),
-                scale=torch.rand(hidden, generator=random) + 0.5,
+                scale=torch.rand(hidden + len(GENES), generator=random) + 0.5,
+                direction=torch.randn(hidden, generator=random),
+                centre=0.1 * torch.randn(len(GENES), generator=random),
             )
         )
     return made
@@ -107,9 +109,22 @@ def run(encoder, members, explained, background=BACKGROUND, options=OPTIONS) -> 
     )
 
 
+@pytest.mark.parametrize("reads_genes", [True, False])
 def test_the_explained_logit_is_the_one_that_is_predicted(
-    encoder, members, backbone, tmp_path: Path
+    encoder, members, backbone, tmp_path: Path, reads_genes: bool
 ) -> None:
+    if not reads_genes:
+        hidden, nothing = backbone.hidden, torch.empty(0)
+        members = [
+            replace(
+                one,
+                weight=one.weight[:hidden],
+                scale=one.scale[:hidden],
+                direction=nothing,
+                centre=nothing,
+            )
+            for one in members
+        ]
     explained = joined(profiles(3, 1), profiles(2, 2, absent=["MMP8"]))
     wanted = tokens(explained)
     tokenizer = ValueTokenizer(GENES, TOKENIZER)

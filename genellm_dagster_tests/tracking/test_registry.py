@@ -178,6 +178,8 @@ def test_a_registered_adapter_scores_as_the_one_that_was_trained(
         positions=torch.arange(genes).repeat(1, 1),
         present=torch.ones(1, genes, dtype=torch.bool),
         readout_position=genes,
+        genes=torch.arange(genes).repeat(2, 1),
+        values=random(2, genes),
     )
     card = AdapterCard(
         backbone=backbone.name,
