@@ -20,10 +20,9 @@ from genellm_dagster.genellm.backbone import Backbone
 from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.genellm.prediction import predict, require_fitting
 from genellm_dagster.genellm.session import Session
-from genellm_dagster.genellm.states import PrefixStates, StateSet
-from genellm_dagster.tokenizers.options import TokenizerOptions
-from genellm_dagster.tokenizers.protocol import Tokenizer, TokenProfile, token_profiles
-from genellm_dagster.tokenizers.value import ValueTokenizer
+from genellm_dagster.genellm.states import StateSet, uncached
+from genellm_dagster.tokenizers.kinds import tokenizer_from_description
+from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
 
 SCORE_COLUMNS = ("gsm", "score", "uncertainty", "probability", "coverage")
 
@@ -120,7 +119,8 @@ class Scorer:
             None if harmonisation is None else harmonisation_from_json(harmonisation),
             controls,
         )
-        profiles = token_profiles(self._tokenizer().transform(made.profiles))
+        tokenizer = tokenizer_from_description(self.adapter.card.tokenizer)
+        profiles = token_profiles(tokenizer.transform(made.profiles))
         table = pd.concat([self._said(alike) for alike in _alike(profiles)])
         table = table.loc[[profile.gsm for profile in profiles]].rename_axis(index="gsm")
         # The score is a probability already, at equal prevalence; nothing calibrates it yet.
@@ -143,19 +143,10 @@ class Scorer:
         found = {"score": said.score, "uncertainty": said.uncertainty}
         return pd.DataFrame(found, index=[profile.gsm for profile in profiles])
 
-    def _tokenizer(self) -> Tokenizer:
-        description = self.adapter.card.tokenizer
-        options = {key: value for key, value in description.items() if key != "genes"}
-        return ValueTokenizer(self.genes, TokenizerOptions.model_validate(options))
-
     def _states(self, profiles: list[TokenProfile]) -> StateSet:
         if self._folder is not None:
             return self._session.load(profiles)
-        card = self.adapter.card
-        with tempfile.TemporaryDirectory(prefix="genellm-states-") as folder:
-            states = PrefixStates(Path(folder), self.backbone, card.tokenizer, card.head_layers)
-            states.encode(profiles, lambda: self._session.encoder)
-            return states.load(profiles)
+        return uncached(profiles, self._session.encoder, self._session.states.readout_position)
 
 
 def _alike(profiles: list[TokenProfile]) -> list[list[TokenProfile]]:
