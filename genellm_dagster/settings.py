@@ -67,8 +67,10 @@ class Settings(BaseSettings):
     )
     backbone: str = Field(
         default="smollm2",
-        description="The pretrained language model: smollm2 (embedded), tiny (random, for tests), "
-        "a local folder, or a name on the Hugging Face hub; LLaMA architecture.",
+        description="The pretrained language model: smollm2 (embedded), a local folder with "
+        "safetensors, a GGUF file, or a name on the Hugging Face hub (owner/model@revision); LLaMA "
+        "architecture, Mistral included. tiny is random, for tests; random and random:NAME are "
+        "random weights in the shape of smollm2 or of NAME.",
     )
     controls: bool = Field(
         default=True,

@@ -197,17 +197,20 @@ def _safetensors(folder: Path, config: LlamaConfig, name: str) -> LlamaForCausal
     from transformers import GenerationConfig, LlamaForCausalLM
 
     try:
-        model = LlamaForCausalLM.from_pretrained(
-            folder, config=config, dtype="auto", use_safetensors=True, local_files_only=True
+        return LlamaForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=config.dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            # How text would be drawn: never used, and some published ones are refused.
+            generation_config=GenerationConfig(),
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"The weights of the backbone {name!r} cannot be read ({first_line(error)}); fetch "
             "them again."
         ) from error
-    # How text would be drawn: never used, and some published ones are refused when written.
-    model.generation_config = GenerationConfig()
-    return model
 
 
 def _text_tokenizer(folder: Path, config: LlamaConfig, name: str) -> PreTrainedTokenizerBase:
