@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 # Rounding over spread that the median gene's readings may have (on all real strata one of the first
 # two ridges stays below it; more moved scores by 1e-3), and that one gene's may have before it is
-# not read at all. Where a token draws all attention its state is thousands of times the
-# others', and so is its rounding, which the next token takes over.
+# not read at all. Where a token draws all attention its state is thousands of times the others',
+# and so is its rounding, which the next token takes over.
 _NOISE = 1.2e-3
 _NOISE_OF_ONE = 4e-3
 # Bits that float16 keeps of a number.

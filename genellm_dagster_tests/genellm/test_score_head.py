@@ -170,3 +170,5 @@ def test_the_same_subject_name_in_two_cohorts_is_two_persons():
     persons = np.tile([f"p{number}" for number in range(6)], 2)
     folds = inner_folds(cases, cohorts, persons, 3, 0)
     assert sorted(row for _, test in folds for row in test) == list(range(12))
+    # Were they one, both would always be on the same side.
+    assert any(sorted(persons[test][:2]) != sorted(persons[test][2:]) for _, test in folds)
