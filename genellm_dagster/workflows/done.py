@@ -27,6 +27,11 @@ from genellm_dagster.studies.study import Study
 
 _WITHOUT_EFFECT = {"title", "sources", "verified"}
 """What a curator may change in a cohort's description without another table coming of it."""
+_HOW_FAST = {
+    "prefix": {"max_gigabytes", "batch_tokens"},
+    "training": {"kept_megabytes"},
+}
+"""Settings of the model that change how fast or in how much room it is trained, and nothing else."""
 NEW, DESCRIBED_ANEW, REVISED, LEFT = (
     "new", "its description changed", "its files changed at GEO", "it left the study",
 )  # fmt: skip
@@ -102,7 +107,7 @@ class SettingsDigests:
                 expression.model_dump(mode="json", include=profiles),
                 gene_list_digest(expression.vocabulary.gene_list),
                 *(
-                    getattr(settings, part).model_dump(mode="json")
+                    getattr(settings, part).model_dump(mode="json", exclude=_HOW_FAST)
                     for part in ("tokenizer", "model", "baselines", "evaluation", "interpretation")
                 ),
             ),
