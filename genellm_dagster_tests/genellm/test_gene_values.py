@@ -85,7 +85,8 @@ def test_the_order_of_training_samples_does_not_matter_and_no_other_sample_does(
     states = carrying(drawn(40, 6))
     rows = np.arange(30)
     one = learn_reading(states, rows)
-    torch.testing.assert_close(learn_reading(states, rows[::-1]).direction, one.direction)
+    mixed = np.random.default_rng(1).permutation(rows)
+    torch.testing.assert_close(learn_reading(states, mixed).direction, one.direction)
     delta = states.delta.clone()
     delta[30:] = 7.0
     other = learn_reading(replace(states, delta=delta), rows)
