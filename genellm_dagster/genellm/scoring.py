@@ -20,7 +20,7 @@ from genellm_dagster.genellm.backbone import Backbone
 from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.genellm.prediction import predict, require_fitting
 from genellm_dagster.genellm.session import Session
-from genellm_dagster.genellm.states import StateSet, uncached
+from genellm_dagster.genellm.states import PrefixStates, StateSet
 from genellm_dagster.tokenizers.kinds import tokenizer_from_description
 from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
 
@@ -146,7 +146,12 @@ class Scorer:
     def _states(self, profiles: list[TokenProfile]) -> StateSet:
         if self._folder is not None:
             return self._session.load(profiles)
-        return uncached(profiles, self._session.encoder, self._session.states.readout_position)
+        # Rounded as kept states are, so that a table gets the scores of its cohort.
+        card = self.adapter.card
+        with tempfile.TemporaryDirectory(prefix="genellm-states-") as folder:
+            states = PrefixStates(Path(folder), self.backbone, card.tokenizer, card.head_layers)
+            states.encode(profiles, lambda: self._session.encoder)
+            return states.load(profiles)
 
 
 def _alike(profiles: list[TokenProfile]) -> list[list[TokenProfile]]:

@@ -31,7 +31,7 @@ _HOW_FAST = {
     "prefix": {"max_gigabytes", "batch_tokens"},
     "training": {"kept_megabytes"},
 }
-"""Settings of the model that change how fast or in how much room it is trained, and nothing else."""
+"""Settings of the model that change how fast it is trained, or in how much room; no result."""
 NEW, DESCRIBED_ANEW, REVISED, LEFT = (
     "new", "its description changed", "its files changed at GEO", "it left the study",
 )  # fmt: skip

@@ -381,7 +381,7 @@ def test_scales_are_those_that_the_reports_record(place: Place) -> None:
     store = Store(place.root, "mine")
     assert scales_of(store, ["GSE1", "GSE2"]) == {"GSE1": "log2", "GSE2": "log2"}
     write_json(place.study_folder / "gene_expression" / "GSE1.json", {"scale": None})
-    with pytest.raises(StoreError, match="does not say what scale"):
+    with pytest.raises(StoreError, match="does not say how the table of GSE1 was made"):
         scales_of(store, ["GSE1"])
 
 
