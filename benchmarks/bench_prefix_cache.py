@@ -132,9 +132,15 @@ def share_of_a_run(samples: int, genes: int, folds: int) -> None:
             encoder = Timed(session.encoder.encode)
             start = time.perf_counter()
             session.states.encode(profiles, lambda encoder=encoder: encoder)  # type: ignore[misc]
-            states = session.states.load(profiles)
+            session.states.load(profiles)
             kept = time.perf_counter() - start - encoder.seconds
-            cross_validate(session.model, backbone, states, table, made, options)
+            cross_validate(
+                table,
+                made,
+                lambda _, session=session: session,  # type: ignore[misc]
+                lambda _: profiles,
+                lambda _: options,
+            )
             whole = time.perf_counter() - start
             print(
                 f"  {name:13s} {whole:6.1f} s: prefix {encoder.seconds:5.1f} s, keeping and "

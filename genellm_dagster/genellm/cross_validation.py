@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,10 +14,15 @@ import pandas as pd
 from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.adapter import Adapter, AdapterCard, ProfileRecipe
 from genellm_dagster.genellm.backbone import Backbone
+from genellm_dagster.genellm.fold_task import FoldResult, FoldTask, rows_of
+from genellm_dagster.genellm.launch.in_process import InProcessLauncher
+from genellm_dagster.genellm.launch.protocol import FoldProgress, Launcher
 from genellm_dagster.genellm.options import GeneLLMOptions
-from genellm_dagster.genellm.prediction import predict
+from genellm_dagster.genellm.prediction import Prediction
+from genellm_dagster.genellm.session import Session
 from genellm_dagster.genellm.states import StateSet
-from genellm_dagster.genellm.training import Fit, fit, kept_for
+from genellm_dagster.genellm.training import Fit, fit
+from genellm_dagster.tokenizers.protocol import TokenProfile
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -59,107 +66,94 @@ class CrossValidation:
 
 
 def cross_validate(
-    model: LlamaForCausalLM,
-    backbone: Backbone,
-    states_of: Callable[[FoldLike], StateSet],
     samples: pd.DataFrame,
     folds: Iterable[FoldLike],
-    options: GeneLLMOptions,
+    session_of: Callable[[FoldLike], Session],
+    profiles_of: Callable[[FoldLike], list[TokenProfile]],
+    options_of: Callable[[FoldLike], GeneLLMOptions],
     *,
     model_name: str = "genellm",
     shuffle_labels: bool = False,
     ensemble: int | None = None,
+    launcher: Launcher | None = None,
+    checkpoints: Path | None = None,
     on_fold: Callable[[FoldLike, Fit, pd.DataFrame], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CrossValidation:
     """Train on the training side of each fold and predict its test side.
 
     Args:
-        model: The frozen backbone.
-        backbone: Its description.
-        states_of: Gives the prefix states of (at least) the samples of a fold; they differ between
-            folds where profiles are learned. What it gives twice is prepared once.
         samples: The stratum's samples: gsm, cohort, subject, case, stratum.
         folds: Which samples to train on and to test on.
-        options: All about the model.
+        session_of: Gives the backbone on a fold's tokenizer, which may be learned on its training
+            side. Sessions made from one another share the loaded weights.
+        profiles_of: Gives the token profiles of (at least) the samples of a fold; they differ
+            between folds where profiles or tokens are learned. What is the same for one fold after
+            the other is prepared once.
+        options_of: Gives all about the model of a fold.
         model_name: What the predictions call the model.
         shuffle_labels: Permute the training labels within each cohort: the control that must fall
             to chance.
         ensemble: Members a fold; the options' number when not given.
-        on_fold: Called after each fold with the fold, its fit and its predictions.
+        launcher: Where folds are fitted; in this process when not given.
+        checkpoints: Folder in which training keeps what it has done, so that it can go on there
+            after it was stopped; none keeps nothing.
+        on_fold: Called after each fold, as they are done, with the fold, its fit and its
+            predictions.
         progress: Called with training steps done and in all, over all folds.
 
     Returns:
-        Predictions of every tested sample.
+        Predictions of every tested sample, in the order of the folds.
 
     Raises:
         ModelError: When a fold tests what it trains on, or samples, states and folds do not match.
     """
     folds = list(folds)
     table = _indexed(samples)
-    training = _with_members(options, ensemble)
-    states, kept = None, None
-    tables, representations, fits = [], [], {}
+    if not folds:
+        raise ModelError("There is no fold to cross-validate; make the folds first.")
+    _require_names(folds)
+    tasks = []
     for number, fold in enumerate(folds):
-        train, test = [str(gsm) for gsm in fold.train], [str(gsm) for gsm in fold.test]
+        train, test = tuple(map(str, fold.train)), tuple(map(str, fold.test))
         _require_sound(fold.name, train, test, table.index)
-        found = states_of(fold)
-        if found is not states:
-            states = found
-            kept = kept_for(model, states, options.prefix.head_layers, training.training)
-        row_of = _rows(states, pd.Index([*train, *test]))
-        known = table.loc[train]
+        options = _with_members(options_of(fold), ensemble)
+        known = table.loc[list(train)]
         cases = known["case"].to_numpy(dtype=int)
         cohorts = known["cohort"].to_numpy(dtype=str)
         if shuffle_labels:
-            cases = shuffled_within(cases, cohorts, training.training.seed + number)
-
-        def report(step: int, steps: int, before: int = number) -> None:
-            if progress is not None:
-                progress(before * steps + step, len(folds) * steps)
-
-        result = fit(
-            model,
-            backbone,
-            states,
-            row_of.loc[train].to_numpy(),
-            cases,
-            cohorts,
-            options.prefix.head_layers,
-            options.adapter,
-            training.training,
-            report,
-            kept,
-            _persons(known),
+            cases = shuffled_within(cases, cohorts, options.training.seed + number)
+        tasks.append(
+            FoldTask(
+                fold=fold.name,
+                session=session_of(fold).with_options(options),
+                profiles=profiles_of(fold),
+                train=train,
+                cases=cases,
+                cohorts=cohorts,
+                persons=_persons(known),
+                test=test,
+                checkpoints=checkpoints,
+            )
         )
-        said = predict(
-            model,
-            states,
-            row_of.loc[test].to_numpy(),
-            result.members,
-            options.prefix.head_layers,
-            options.adapter,
-            kept,
-        )
-        predictions = table.loc[test, ["cohort", "stratum", "subject", "case"]].reset_index()
-        predictions = predictions.assign(
-            case=predictions["case"].astype(int),
-            fold=fold.name,
-            model=model_name,
-            score=said.score,
-            uncertainty=said.uncertainty,
-        )
-        tables.append(predictions)
-        representations.append(_representation_table(said.representation, test))
-        fits[fold.name] = result
-        if on_fold is not None:
-            on_fold(fold, result, predictions)
-    if not tables:
-        raise ModelError("There is no fold to cross-validate; make the folds first.")
+    by_name = {fold.name: fold for fold in folds}
+    found: dict[str, tuple[FoldResult, pd.DataFrame]] = {}
+    results = (launcher or InProcessLauncher()).run(tasks, _over_all(len(tasks), progress))
+    with closing(results):
+        for result in results:
+            fold = by_name[result.fold]
+            predictions = _prediction_table(table, fold, model_name, result.prediction)
+            found[result.fold] = (result, predictions)
+            if on_fold is not None:
+                on_fold(fold, result.fit, predictions)
+    in_order = [found[fold.name] for fold in folds]
     return CrossValidation(
-        predictions=pd.concat(tables, ignore_index=True),
-        representations=pd.concat(representations),
-        fits=fits,
+        predictions=pd.concat([part for _, part in in_order], ignore_index=True),
+        representations=pd.concat(
+            _representation_table(result.prediction.representation, part["gsm"])
+            for result, part in in_order
+        ),
+        fits={result.fold: result.fit for result, _ in in_order},
     )
 
 
@@ -199,7 +193,7 @@ def fit_all(
         model,
         backbone,
         states,
-        _rows(states, table.index).to_numpy(),
+        rows_of(states, table.index).to_numpy(),
         table["case"].to_numpy(dtype=int),
         table["cohort"].to_numpy(dtype=str),
         options.prefix.head_layers,
@@ -270,20 +264,43 @@ def _indexed(samples: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _rows(states: StateSet, wanted: pd.Index) -> pd.Series:
-    # Two samples may share a profile, never a name: the row is found by name.
-    row_of = pd.Series(np.arange(len(states)), index=pd.Index(states.gsm, name="gsm"))
-    row_of = row_of[~row_of.index.duplicated()]
-    missing = wanted.difference(row_of.index)
-    if len(missing):
-        raise ModelError(
-            f"{len(missing)} samples have no prefix states ({missing[0]} is the first); "
-            "materialize prefix_states again."
-        )
-    return row_of.loc[wanted]
+def _over_all(folds: int, progress: Callable[[int, int], None] | None) -> FoldProgress:
+    """Add up the steps of all folds; one not heard of yet counts as many as the one that speaks."""
+    heard: dict[str, tuple[int, int]] = {}
+
+    def report(task: FoldTask, step: int, steps: int) -> None:
+        heard[task.fold] = (step, steps)
+        if progress is not None:
+            done, total = (sum(part) for part in zip(*heard.values(), strict=True))
+            progress(done, total + (folds - len(heard)) * steps)
+
+    return report
 
 
-def _require_sound(name: str, train: list[str], test: list[str], known: pd.Index) -> None:
+def _prediction_table(
+    table: pd.DataFrame, fold: FoldLike, model_name: str, said: Prediction
+) -> pd.DataFrame:
+    test = [str(gsm) for gsm in fold.test]
+    known = table.loc[test, ["cohort", "stratum", "subject", "case"]].reset_index()
+    return known.assign(
+        case=known["case"].astype(int),
+        fold=fold.name,
+        model=model_name,
+        score=said.score,
+        uncertainty=said.uncertainty,
+    )
+
+
+def _require_names(folds: list[FoldLike]) -> None:
+    names = [fold.name for fold in folds]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ModelError(f"There are two folds {twice[0]}; make folds again.")
+
+
+def _require_sound(
+    name: str, train: tuple[str, ...], test: tuple[str, ...], known: pd.Index
+) -> None:
     both = sorted(set(train) & set(test))
     if both:
         raise ModelError(f"Fold {name} tests {both[0]}, which it also trains on; make folds again.")
@@ -296,6 +313,6 @@ def _require_sound(name: str, train: list[str], test: list[str], known: pd.Index
         raise ModelError(f"Fold {name} has an empty side; make folds again.")
 
 
-def _representation_table(values: np.ndarray, gsm: list[str]) -> pd.DataFrame:
+def _representation_table(values: np.ndarray, gsm: pd.Series) -> pd.DataFrame:
     columns = [f"r{number:03d}" for number in range(values.shape[1])]
     return pd.DataFrame(values, index=pd.Index(gsm, name="gsm"), columns=columns)

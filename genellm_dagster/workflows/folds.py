@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import pandas as pd
 
@@ -14,11 +15,11 @@ from genellm_dagster.evaluation.metrics import auroc
 from genellm_dagster.files import write_parquet
 from genellm_dagster.genellm.cross_validation import CrossValidation, FoldLike, cross_validate
 from genellm_dagster.genellm.session import Session
-from genellm_dagster.genellm.states import StateSet
 from genellm_dagster.genellm.training import Fit
 from genellm_dagster.settings import Settings
 from genellm_dagster.store import Store
 from genellm_dagster.studies.study import Study
+from genellm_dagster.tokenizers.protocol import TokenProfile
 from genellm_dagster.tracking.lineage import Lineage
 from genellm_dagster.tracking.run import TrackedRun
 from genellm_dagster.tracking.tracker import Tracker
@@ -29,6 +30,7 @@ GENELLM = "genellm"
 RANDOM_BACKBONE = "genellm_random_backbone"
 SHUFFLED_LABELS = "genellm_shuffled_labels"
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 
@@ -89,6 +91,7 @@ def tracked_cross_validation(
     if RANDOM in sessions:
         plans[RANDOM_BACKBONE] = (sessions[RANDOM], False)
         plans[SHUFFLED_LABELS] = (sessions[PRETRAINED], True)
+    profiles = _profiles_of(tokens, stratum, samples, settings)
     results: dict[str, CrossValidation] = {}
     urls = {}
     for name, (session, shuffled) in plans.items():
@@ -112,12 +115,11 @@ def tracked_cross_validation(
             )
             run.datasets(lineage)
             results[name] = cross_validate(
-                session.model,
-                session.backbone,
-                _states_of(session, tokens, stratum, samples, settings),
                 samples,
                 folds,
-                settings.model,
+                _always(session),
+                profiles,
+                _always(settings.model),
                 model_name=name,
                 shuffle_labels=shuffled,
                 # What differs from GeneLLM must be the weights alone, so the random backbone has as
@@ -141,19 +143,21 @@ def tracked_cross_validation(
     )
 
 
-def _states_of(
-    session: Session,
+def _always(value: T) -> Callable[[FoldLike], T]:
+    return lambda _: value
+
+
+def _profiles_of(
     tokens: Mapping[tuple[str, str], pd.DataFrame],
     stratum: str,
     samples: pd.DataFrame,
     settings: Settings,
-) -> Callable[[FoldLike], StateSet]:
-    """Give each fold its prefix states; all the same where no profile is learned."""
+) -> Callable[[FoldLike], list[TokenProfile]]:
+    """Give each fold its token profiles; all the same where no profile is learned."""
     if not settings.expression.learned_on_folds:
-        states = session.load(token_profiles_of(tokens, stratum, samples["gsm"]))
-        return lambda _: states
-    return lambda fold: session.load(
-        token_profiles_of(tokens, stratum, pd.Series([*fold.train, *fold.test]), fold.name)
+        return _always(token_profiles_of(tokens, stratum, samples["gsm"]))
+    return lambda fold: token_profiles_of(
+        tokens, stratum, pd.Series([*fold.train, *fold.test]), fold.name
     )
 
 

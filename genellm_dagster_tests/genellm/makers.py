@@ -12,7 +12,9 @@ import pandas as pd
 
 from genellm_dagster.genellm.backbone import Backbone, load_text_tokenizer
 from genellm_dagster.genellm.embedding import GeneEmbedding
+from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.genellm.prefix import PrefixEncoder
+from genellm_dagster.genellm.session import Session
 from genellm_dagster.genellm.states import CacheReport, PrefixStates, StateSet
 from genellm_dagster.tokenizers.options import TokenizerOptions
 from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
@@ -68,6 +70,10 @@ class Setting:
 
     def tokens(self, profiles: pd.DataFrame) -> list[TokenProfile]:
         return token_profiles(self.tokenizer.transform(profiles))
+
+    def session(self, folder: Path, options: GeneLLMOptions | None = None) -> Session:
+        options = options or GeneLLMOptions()
+        return Session(self.backbone, self.tokenizer.describe(), options, folder)
 
     def encoder(self, head_layers: int = 1, batch_tokens: int = 256) -> PrefixEncoder:
         return PrefixEncoder(self.model, self.embedding, head_layers, batch_tokens)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,17 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from genellm_dagster.errors import ModelError
-from genellm_dagster.genellm import cross_validation
-from genellm_dagster.genellm.cross_validation import cross_validate, shuffled_within
-from genellm_dagster.genellm.options import GeneLLMOptions, TrainingOptions
+from genellm_dagster.genellm import fold_task
+from genellm_dagster.genellm.cross_validation import (
+    CrossValidation,
+    cross_validate,
+    shuffled_within,
+)
+from genellm_dagster.genellm.options import GeneLLMOptions, PrefixOptions, TrainingOptions
+from genellm_dagster.genellm.session import Session
+from genellm_dagster.tokenizers.options import TokenizerOptions
+from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
+from genellm_dagster.tokenizers.value import ValueTokenizer
 from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
 
 OPTIONS = GeneLLMOptions(training=TrainingOptions(epochs=1, ensemble=2))
@@ -36,15 +43,47 @@ def by_cohort(samples: pd.DataFrame) -> list[Fold]:
     return folds
 
 
-def test_an_easy_signal_is_learned_and_every_sample_predicted_once(tiny: Setting, easy):
-    states, samples = easy
+@dataclass(frozen=True)
+class Given:
+    """A session, and profiles and samples of three cohorts in which cases are easy to tell."""
+
+    session: Session
+    profiles: list[TokenProfile]
+    samples: pd.DataFrame
+
+    def validate(
+        self,
+        folds: list[Fold] | None = None,
+        samples: pd.DataFrame | None = None,
+        options: GeneLLMOptions = OPTIONS,
+        **more,
+    ) -> CrossValidation:
+        samples = self.samples if samples is None else samples
+        return cross_validate(
+            samples,
+            by_cohort(samples) if folds is None else folds,
+            lambda _: self.session,
+            lambda _: self.profiles,
+            lambda _: options,
+            **more,
+        )
+
+
+@pytest.fixture(scope="module")
+def given(tiny: Setting, tmp_path_factory: pytest.TempPathFactory) -> Given:
+    profiles, samples = simulated(cohorts=3, each=24)
+    session = tiny.session(tmp_path_factory.mktemp("prefix"), OPTIONS)
+    return Given(session, tiny.tokens(profiles), samples)
+
+
+def test_an_easy_signal_is_learned_and_every_sample_predicted_once(tiny: Setting, given: Given):
+    samples = given.samples
     heard: list[str] = []
     steps: list[tuple[int, int]] = []
-    result = cross_validate(
-        tiny.model, tiny.backbone, lambda _: states, samples, by_cohort(samples), OPTIONS,
+    result = given.validate(
         on_fold=lambda fold, fit, part: heard.append(f"{fold.name} {len(fit.members)} {len(part)}"),
         progress=lambda done, total: steps.append((done, total)),
-    )  # fmt: skip
+    )
     table = result.predictions
     assert list(table.columns) == [
         "gsm", "cohort", "stratum", "subject", "case", "fold", "model", "score", "uncertainty",
@@ -58,45 +97,42 @@ def test_an_easy_signal_is_learned_and_every_sample_predicted_once(tiny: Setting
     assert result.representations.index.tolist() == table["gsm"].tolist()
     assert result.representations.shape[1] == tiny.backbone.hidden + len(GENES)
     assert heard == ["GSE0 2 24", "GSE1 2 24", "GSE2 2 24"]
-    assert steps[-1][0] == steps[-1][1]
+    assert steps == [(step, 6) for step in range(1, 7)]
 
 
 def test_labels_of_test_samples_and_the_samples_themselves_are_not_used(
-    tiny: Setting, easy, monkeypatch: pytest.MonkeyPatch
+    given: Given, monkeypatch: pytest.MonkeyPatch
 ):
-    states, samples = easy
+    samples = given.samples
     folds = by_cohort(samples)
     seen: list[set[str]] = []
-    real = cross_validation.fit
+    real = fold_task.fit
 
-    def watching(model, backbone, states_, rows, *rest):
+    def watching(model, backbone, states_, rows, *rest, **more):
         seen.append({states_.gsm[row] for row in rows})
-        return real(model, backbone, states_, rows, *rest)
+        return real(model, backbone, states_, rows, *rest, **more)
 
-    monkeypatch.setattr(cross_validation, "fit", watching)
-    one = cross_validate(tiny.model, tiny.backbone, lambda _: states, samples, folds, OPTIONS)
+    monkeypatch.setattr(fold_task, "fit", watching)
+    one = given.validate()
     assert seen == [set(fold.train) for fold in folds]
     flipped = samples.assign(
         case=np.where(samples["cohort"] == "GSE1", 1 - samples["case"], samples["case"])
     )
-    other = cross_validate(
-        tiny.model, tiny.backbone, lambda _: states, flipped, folds[1:2], OPTIONS
-    )
+    other = given.validate(folds[1:2], flipped)
     tested = one.predictions[one.predictions["fold"] == "GSE1"]
     np.testing.assert_array_equal(tested["score"], other.predictions["score"])
 
 
-def test_shuffled_labels_fall_to_chance(tiny: Setting, easy):
-    states, samples = easy
+def test_shuffled_labels_fall_to_chance(given: Given):
+    samples = given.samples
     aurocs = []
     for seed in range(4):
         options = OPTIONS.model_copy(
             update={"training": TrainingOptions(epochs=0, ensemble=1, seed=seed)}
         )
-        table = cross_validate(
-            tiny.model, tiny.backbone, lambda _: states, samples, by_cohort(samples), options,
-            model_name="genellm_shuffled_labels", shuffle_labels=True,
-        ).predictions  # fmt: skip
+        table = given.validate(
+            options=options, model_name="genellm_shuffled_labels", shuffle_labels=True
+        ).predictions
         aurocs += [
             roc_auc_score(part["case"], part["score"]) for _, part in table.groupby("cohort")
         ]
@@ -114,19 +150,67 @@ def test_labels_are_shuffled_within_cohorts_only():
     np.testing.assert_array_equal(shuffled, shuffled_within(cases, cohorts, 1))
 
 
-def test_ensemble_can_be_smaller_than_the_options_say(tiny: Setting, easy):
-    states, samples = easy
-    result = cross_validate(
-        tiny.model,
-        tiny.backbone,
-        lambda _: states,
-        samples,
-        by_cohort(samples)[:1],
-        OPTIONS,
-        ensemble=1,
-    )
+def test_ensemble_can_be_smaller_than_the_options_say(given: Given):
+    result = given.validate(by_cohort(given.samples)[:1], ensemble=1)
     assert len(result.fits["GSE0"].members) == 1
     assert (result.predictions["uncertainty"] == 0).all()
+
+
+def test_each_fold_may_have_options_of_its_own(given: Given):
+    folds = by_cohort(given.samples)
+    deeper = GeneLLMOptions(
+        training=TrainingOptions(epochs=2, ensemble=1), prefix=PrefixOptions(head_layers=2)
+    )
+    options = {"GSE0": OPTIONS, "GSE1": deeper, "GSE2": OPTIONS}
+    steps: list[tuple[int, int]] = []
+    mixed = cross_validate(
+        given.samples, folds, lambda _: given.session, lambda _: given.profiles,
+        lambda fold: options[fold.name], progress=lambda done, total: steps.append((done, total)),
+    )  # fmt: skip
+    assert {name: len(fit.members) for name, fit in mixed.fits.items()} == {
+        "GSE0": 2, "GSE1": 1, "GSE2": 2,
+    }  # fmt: skip
+    straight = given.validate(folds[1:2], options=deeper).predictions
+    plain = given.validate(folds).predictions
+    for fold, expected in {"GSE0": plain, "GSE1": straight, "GSE2": plain}.items():
+        own = [table.loc[table["fold"] == fold, "score"] for table in (mixed.predictions, expected)]
+        np.testing.assert_array_equal(*own)
+    assert steps[-1] == (6, 6)
+
+
+def test_each_fold_may_have_a_tokenizer_of_its_own(tiny: Setting, given: Given):
+    profiles, samples = simulated(cohorts=3, each=24)
+    folds = by_cohort(samples)
+    fewer = ValueTokenizer(GENES[:6], TokenizerOptions())
+    other = given.session.with_tokenizer(fewer.describe())
+    assert other.model is given.session.model
+    tokens = token_profiles(fewer.transform(profiles[GENES[:6]]))
+    mixed = cross_validate(
+        samples,
+        folds,
+        lambda fold: other if fold.name == "GSE1" else given.session,
+        lambda fold: tokens if fold.name == "GSE1" else given.profiles,
+        lambda _: OPTIONS,
+    )
+    widths = {name: len(fit.members[0].weight) for name, fit in mixed.fits.items()}
+    hidden = tiny.backbone.hidden
+    assert widths == {"GSE0": hidden + 12, "GSE1": hidden + 6, "GSE2": hidden + 12}
+    plain = given.validate().predictions
+    same = mixed.predictions["fold"] != "GSE1"
+    np.testing.assert_array_equal(mixed.predictions["score"][same], plain["score"][same])
+    assert (mixed.predictions["score"] != plain["score"])[~same].any()
+
+
+def test_states_are_loaded_once_for_folds_of_the_same_profiles(
+    given: Given, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[int] = []
+    real = Session.load
+    monkeypatch.setattr(
+        Session, "load", lambda self, profiles: loaded.append(1) or real(self, profiles)
+    )
+    given.validate(ensemble=1)
+    assert len(loaded) == 1
 
 
 @pytest.mark.parametrize(
@@ -137,25 +221,20 @@ def test_ensemble_can_be_smaller_than_the_options_say(tiny: Setting, easy):
         ((), ("GSM1",), "empty side"),
     ],
 )
-def test_a_fold_that_is_not_sound_is_refused(tiny: Setting, easy, train, test, said: str):
-    states, samples = easy
+def test_a_fold_that_is_not_sound_is_refused(given: Given, train, test, said: str):
     with pytest.raises(ModelError, match=said):
-        cross_validate(
-            tiny.model, tiny.backbone, lambda _: states, samples, [Fold("f", train, test)], OPTIONS
-        )
+        given.validate([Fold("f", train, test)])
 
 
-def test_no_folds_doubled_samples_and_missing_states_are_refused(
-    tiny: Setting, easy, tmp_path: Path
-):
-    states, samples = easy
-    folds = by_cohort(samples)
+def test_no_folds_doubled_samples_and_missing_profiles_are_refused(given: Given):
+    folds = by_cohort(given.samples)
     with pytest.raises(ModelError, match="no fold"):
-        cross_validate(tiny.model, tiny.backbone, lambda _: states, samples, [], OPTIONS)
-    doubled = pd.concat([samples, samples.iloc[:1]])
+        given.validate([])
+    with pytest.raises(ModelError, match="two folds GSE0"):
+        given.validate([folds[0], folds[0]])
+    doubled = pd.concat([given.samples, given.samples.iloc[:1]])
     with pytest.raises(ModelError, match="GSM0 stands twice"):
-        cross_validate(tiny.model, tiny.backbone, lambda _: states, doubled, folds, OPTIONS)
-    profiles, _ = simulated(cohorts=1, each=4)
-    few = tiny.states(tmp_path, profiles)
+        given.validate(folds, doubled)
+    few = Given(given.session, given.profiles[:4], given.samples)
     with pytest.raises(ModelError, match="68 samples have no prefix states"):
-        cross_validate(tiny.model, tiny.backbone, lambda _: few, samples, folds, OPTIONS)
+        few.validate(folds)
