@@ -9,6 +9,7 @@ import torch
 from genellm_dagster.genellm.backbone import load_model, prepare_backbone
 from genellm_dagster.genellm.options import AdapterOptions, TrainingOptions
 from genellm_dagster.genellm.training import Fit, fit
+from genellm_dagster_tests.genellm.folds import OPTIONS, Given
 from genellm_dagster_tests.genellm.makers import Setting, simulated
 
 
@@ -23,6 +24,14 @@ def easy(tiny: Setting, tmp_path_factory: pytest.TempPathFactory):
     """States and samples of three cohorts in which cases are easy to tell."""
     profiles, samples = simulated(cohorts=3, each=24)
     return tiny.states(tmp_path_factory.mktemp("prefix"), profiles), samples
+
+
+@pytest.fixture(scope="session")
+def given(tiny: Setting, tmp_path_factory: pytest.TempPathFactory) -> Given:
+    """A session, profiles and samples of three cohorts in which cases are easy to tell."""
+    profiles, samples = simulated(cohorts=3, each=24)
+    session = tiny.session(tmp_path_factory.mktemp("given"), OPTIONS)
+    return Given(session, tiny.tokens(profiles), samples)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,68 +10,16 @@ from sklearn.metrics import roc_auc_score
 from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm import fold_task
 from genellm_dagster.genellm.cross_validation import (
-    CrossValidation,
     cross_validate,
     shuffled_within,
 )
 from genellm_dagster.genellm.options import GeneLLMOptions, PrefixOptions, TrainingOptions
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.tokenizers.options import TokenizerOptions
-from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
+from genellm_dagster.tokenizers.protocol import token_profiles
 from genellm_dagster.tokenizers.value import ValueTokenizer
+from genellm_dagster_tests.genellm.folds import OPTIONS, Fold, Given, by_cohort
 from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
-
-OPTIONS = GeneLLMOptions(training=TrainingOptions(epochs=1, ensemble=2))
-
-
-@dataclass(frozen=True)
-class Fold:
-    name: str
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-
-
-def by_cohort(samples: pd.DataFrame) -> list[Fold]:
-    folds = []
-    for cohort in sorted(samples["cohort"].unique()):
-        here = samples["cohort"] == cohort
-        folds.append(
-            Fold(cohort, tuple(samples.loc[~here, "gsm"]), tuple(samples.loc[here, "gsm"]))
-        )
-    return folds
-
-
-@dataclass(frozen=True)
-class Given:
-    """A session, and profiles and samples of three cohorts in which cases are easy to tell."""
-
-    session: Session
-    profiles: list[TokenProfile]
-    samples: pd.DataFrame
-
-    def validate(
-        self,
-        folds: list[Fold] | None = None,
-        samples: pd.DataFrame | None = None,
-        options: GeneLLMOptions = OPTIONS,
-        **more,
-    ) -> CrossValidation:
-        samples = self.samples if samples is None else samples
-        return cross_validate(
-            samples,
-            by_cohort(samples) if folds is None else folds,
-            lambda _: self.session,
-            lambda _: self.profiles,
-            lambda _: options,
-            **more,
-        )
-
-
-@pytest.fixture(scope="module")
-def given(tiny: Setting, tmp_path_factory: pytest.TempPathFactory) -> Given:
-    profiles, samples = simulated(cohorts=3, each=24)
-    session = tiny.session(tmp_path_factory.mktemp("prefix"), OPTIONS)
-    return Given(session, tiny.tokens(profiles), samples)
 
 
 def test_an_easy_signal_is_learned_and_every_sample_predicted_once(tiny: Setting, given: Given):

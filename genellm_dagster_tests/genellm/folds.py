@@ -1,0 +1,57 @@
+"""Folds of simulated cohorts, and what is needed to cross-validate them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from genellm_dagster.genellm.cross_validation import CrossValidation, cross_validate
+from genellm_dagster.genellm.options import GeneLLMOptions, TrainingOptions
+from genellm_dagster.genellm.session import Session
+from genellm_dagster.tokenizers.protocol import TokenProfile
+
+OPTIONS = GeneLLMOptions(training=TrainingOptions(epochs=1, ensemble=2))
+
+
+@dataclass(frozen=True)
+class Fold:
+    name: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def by_cohort(samples: pd.DataFrame) -> list[Fold]:
+    folds = []
+    for cohort in sorted(samples["cohort"].unique()):
+        here = samples["cohort"] == cohort
+        folds.append(
+            Fold(cohort, tuple(samples.loc[~here, "gsm"]), tuple(samples.loc[here, "gsm"]))
+        )
+    return folds
+
+
+@dataclass(frozen=True)
+class Given:
+    """A session, and profiles and samples of three cohorts in which cases are easy to tell."""
+
+    session: Session
+    profiles: list[TokenProfile]
+    samples: pd.DataFrame
+
+    def validate(
+        self,
+        folds: list[Fold] | None = None,
+        samples: pd.DataFrame | None = None,
+        options: GeneLLMOptions = OPTIONS,
+        **more,
+    ) -> CrossValidation:
+        samples = self.samples if samples is None else samples
+        return cross_validate(
+            samples,
+            by_cohort(samples) if folds is None else folds,
+            lambda _: self.session,
+            lambda _: self.profiles,
+            lambda _: options,
+            **more,
+        )
