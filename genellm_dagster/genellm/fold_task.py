@@ -15,6 +15,7 @@ from genellm_dagster.genellm.prediction import Prediction, predict
 from genellm_dagster.genellm.prefix_cache import profile_key
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.genellm.states import StateSet
+from genellm_dagster.genellm.team import team
 from genellm_dagster.genellm.training import Fit, fit, kept_for
 from genellm_dagster.tokenizers.protocol import TokenProfile
 
@@ -85,6 +86,9 @@ class SharedStates:
         if self._found is None or of != self._of:
             # Two sets at once would take twice the memory.
             self._found = None
+            if team().size > 1:
+                session.encode(team().part(task.profiles))
+                team().wait()
             states = session.load(task.profiles)
             depth = session.options.prefix.head_layers
             self._found = (states, kept_for(session.model, states, depth, training))

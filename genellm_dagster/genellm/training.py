@@ -27,6 +27,7 @@ from genellm_dagster.genellm.readout import ReadOut, represent
 from genellm_dagster.genellm.sample_weights import balanced_weights, reweighed
 from genellm_dagster.genellm.score_head import ScoreHead, choose_penalty, solve_head
 from genellm_dagster.genellm.states import StateSet
+from genellm_dagster.genellm.team import team
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -306,6 +307,8 @@ def _train_lora(
     head = nn.Parameter(torch.as_tensor(start.weight, dtype=torch.float32, device=device))
     intercepts = nn.Parameter(torch.as_tensor(start.intercepts, dtype=torch.float32, device=device))
     lora = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
+    trained = [*lora, head, intercepts]
+    team().agree(trained)
     optimiser = torch.optim.AdamW(
         [
             {"params": lora, "lr": training.adapter_learning_rate},
@@ -318,7 +321,8 @@ def _train_lora(
     curve, step = [], 0
     for _ in range(training.epochs):
         total = 0.0
-        for batch in torch.randperm(len(task.rows)).split(training.batch_size):
+        for whole in torch.randperm(len(task.rows)).split(training.batch_size):
+            batch, part = team().share(whole)
             read = represent(readout, task.states, task.rows[batch], task.kept)
             here = batch.to(device)
             logits = task.input.features(read, batch) @ head + intercepts[cohort_of[here]]
@@ -330,11 +334,14 @@ def _train_lora(
                 (intercepts - intercepts.mean()).square().sum()
             )
             optimiser.zero_grad()
-            (loss + 0.5 * penalty).backward()
-            nn.utils.clip_grad_norm_([*lora, head, intercepts], training.clip_norm)
+            # Over the team the parts of the loss add up to 1, and so do those of the penalty.
+            (part * loss + 0.5 * penalty / team().size).backward()
+            told = part * loss.detach()
+            team().add_up([told, *(one.grad for one in trained if one.grad is not None)])
+            nn.utils.clip_grad_norm_(trained, training.clip_norm)
             optimiser.step()
             schedule.step()
-            total += float(loss.detach()) * len(batch)
+            total += float(told) * len(whole)
             step += 1
             report(step)
         curve.append(total / len(task.rows))

@@ -23,9 +23,11 @@ from genellm_dagster.genellm.launch import processes
 from genellm_dagster.genellm.launch.answers import Fitter, result_of
 from genellm_dagster.genellm.launch.in_process import InProcessLauncher
 from genellm_dagster.genellm.launch.processes import SubprocessLauncher, own_device, own_threads
+from genellm_dagster.genellm.launch.several_devices import AccelerateLauncher
 from genellm_dagster.genellm.launch.travel import packed, unpacked
 from genellm_dagster.genellm.launch.worker_process import WorkerProcess
-from genellm_dagster.genellm.options import GeneLLMOptions, TrainingOptions
+from genellm_dagster.genellm.options import BackboneOptions, GeneLLMOptions, TrainingOptions
+from genellm_dagster.genellm.team import Team
 from genellm_dagster_tests.genellm.folds import OPTIONS, Given, by_cohort
 from genellm_dagster_tests.genellm.makers import Setting
 
@@ -247,3 +249,60 @@ def test_the_states_of_the_prefix_are_computed_before_processes_start(
     monkeypatch.setattr(processes, "WorkerProcess", starting)
     with pytest.raises(TimeoutError):
         fresh.validate(launcher=SubprocessLauncher(3))
+
+
+def test_a_team_of_processes_gives_what_one_gives(
+    tiny: Setting, given: Given, tmp_path: Path, started: list[int]
+):
+    # Steps large enough to matter, and a last batch too small to be split.
+    training = TrainingOptions(epochs=3, ensemble=1, adapter_learning_rate=0.05, batch_size=47)
+    options = GeneLLMOptions(training=training)
+    folds = by_cohort(given.samples)[:2]
+    straight = given.validate(folds, options=options)
+    fresh = Given(tiny.session(tmp_path, options), given.profiles, given.samples)
+    steps: list[tuple[int, int]] = []
+    found = fresh.validate(
+        folds, options=options, launcher=AccelerateLauncher(2),
+        progress=lambda done, total: steps.append((done, total)),
+    )  # fmt: skip
+    for name, fit in straight.fits.items():
+        np.testing.assert_allclose(fit.losses, found.fits[name].losses, rtol=1e-5)
+    np.testing.assert_allclose(
+        found.predictions["score"], straight.predictions["score"], atol=1e-5, rtol=0
+    )
+    assert steps == [(step, 12) for step in range(1, 13)]
+    assert len(started) == 2
+    assert not any(map(alive, started))
+
+
+class Third(Team):
+    """The third of four processes."""
+
+    rank, size = 2, 4
+
+    def __init__(self) -> None:
+        pass
+
+
+def test_a_team_splits_what_is_to_be_done():
+    assert Team().share(torch.arange(3))[0].tolist() == [0, 1, 2]
+    assert Team().share(torch.arange(3))[1] == 1.0
+    mine, part = Third().share(torch.arange(7))
+    assert (mine.tolist(), part) == ([2, 6], 2 / 7)
+    mine, part = Third().share(torch.arange(3))
+    assert (mine.tolist(), part) == ([0, 1, 2], 1 / 4)
+    assert Third().part("abcdefg") == "cg"
+    assert Team().leads
+    assert not Third().leads
+
+
+def test_a_team_asks_for_as_many_gpus(given: Given, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for device, said in {
+        "auto": "2 processes ask for a GPU each",
+        "cuda:0": "device to auto",
+    }.items():
+        options = GeneLLMOptions(backbone=BackboneOptions(device=device))
+        with pytest.raises(ModelError, match=said):
+            given.validate(options=options, launcher=AccelerateLauncher(2))

@@ -19,11 +19,14 @@ from genellm_dagster.genellm.launch.frames import PROGRESS, Frame, read_frame, w
 _GONE = 1
 
 
-def serve(log: Callable[[str], None] | None = None) -> None:
+def serve(
+    log: Callable[[str], None] | None = None, before: Callable[[], object] | None = None
+) -> None:
     """Fit what comes, until nothing more can come.
 
     Args:
-        log: Called with a line for each fold.
+        log: Called with a line for each fold that is done.
+        before: Called before the first fold.
     """
     # Who started this one decides when it ends; an interrupt from the terminal reaches both.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -35,11 +38,15 @@ def serve(log: Callable[[str], None] | None = None) -> None:
     threading.Thread(target=_listen, args=(sys.stdin.buffer, incoming, busy), daemon=True).start()
 
     from genellm_dagster.genellm.launch.answers import Fitter
+    from genellm_dagster.genellm.team import team
 
-    fitter = Fitter()
+    if before is not None:
+        before()
+    fitter = Fitter(log)
 
     def progress(step: int, steps: int) -> None:
-        write_frame(answers, Frame(PROGRESS, json.dumps([step, steps]).encode()))
+        if team().leads:
+            write_frame(answers, Frame(PROGRESS, json.dumps([step, steps]).encode()))
 
     while (frame := incoming.get()) is not None:
         answer = fitter.answer(frame.content, progress)
