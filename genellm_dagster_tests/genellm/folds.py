@@ -9,9 +9,11 @@ import pandas as pd
 from genellm_dagster.genellm.cross_validation import CrossValidation, cross_validate
 from genellm_dagster.genellm.options import GeneLLMOptions, TrainingOptions
 from genellm_dagster.genellm.session import Session
+from genellm_dagster.genellm.training import Fit
 from genellm_dagster.tokenizers.protocol import TokenProfile
 
 OPTIONS = GeneLLMOptions(training=TrainingOptions(epochs=1, ensemble=2))
+LONG = GeneLLMOptions(training=TrainingOptions(epochs=100_000, ensemble=1))
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,24 @@ class Given:
             lambda _: options,
             **more,
         )
+
+
+def require_same(one: CrossValidation, other: CrossValidation) -> None:
+    pd.testing.assert_frame_equal(one.predictions, other.predictions, check_exact=True)
+    pd.testing.assert_frame_equal(one.representations, other.representations, check_exact=True)
+    assert one.fits.keys() == other.fits.keys()
+    for name, fit in one.fits.items():
+        assert fit.losses == other.fits[name].losses
+        assert _numbers(fit) == _numbers(other.fits[name])
+
+
+def _numbers(fit: Fit) -> list[dict]:
+    return [
+        {
+            name: {key: part.tolist() for key, part in value.items()}
+            if isinstance(value, dict)
+            else value.tolist()
+            for name, value in vars(member).items()
+        }
+        for member in fit.members
+    ]

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from threadpoolctl import threadpool_limits
@@ -28,10 +27,8 @@ from genellm_dagster.genellm.launch.travel import packed, unpacked
 from genellm_dagster.genellm.launch.worker_process import WorkerProcess
 from genellm_dagster.genellm.options import BackboneOptions, GeneLLMOptions, TrainingOptions
 from genellm_dagster.genellm.team import Team
-from genellm_dagster_tests.genellm.folds import OPTIONS, Given, by_cohort
+from genellm_dagster_tests.genellm.folds import LONG, OPTIONS, Given, by_cohort, require_same
 from genellm_dagster_tests.genellm.makers import Setting
-
-LONG = GeneLLMOptions(training=TrainingOptions(epochs=100_000, ensemble=1))
 
 
 @pytest.fixture(autouse=True)
@@ -67,27 +64,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
-
-
-def require_same(one: CrossValidation, other: CrossValidation) -> None:
-    pd.testing.assert_frame_equal(one.predictions, other.predictions, check_exact=True)
-    pd.testing.assert_frame_equal(one.representations, other.representations, check_exact=True)
-    assert one.fits.keys() == other.fits.keys()
-    for name, fit in one.fits.items():
-        assert fit.losses == other.fits[name].losses
-        assert packed_fit(fit) == packed_fit(other.fits[name])
-
-
-def packed_fit(fit) -> list[dict]:
-    return [
-        {
-            name: {key: part.tolist() for key, part in value.items()}
-            if isinstance(value, dict)
-            else value.tolist()
-            for name, value in vars(member).items()
-        }
-        for member in fit.members
-    ]
 
 
 def test_processes_give_to_the_bit_what_this_one_gives(
