@@ -178,6 +178,27 @@ class TrainingOptions(BaseModel):
         return value
 
 
+class LaunchOptions(BaseModel):
+    """Where the folds of a cross-validation are fitted; the results are the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["in_process", "subprocess", "ray", "accelerate"] = Field(
+        default="in_process",
+        description="in_process: one after the other. subprocess: several at once, each in a "
+        "process of its own, with its messages in Dagster (Pipes). ray: the same on the Ray "
+        "cluster that RAY_ADDRESS names, else on Ray on this machine; its machines must see the "
+        "store. accelerate: one after the other, each on several GPUs, which split every batch; "
+        "numbers are then added up in another order.",
+    )
+    processes: int = Field(
+        default=2,
+        ge=1,
+        description="How many processes, where there are any. Each loads the backbone; those of "
+        "subprocess and ray share this machine's threads, and its GPUs where there are several.",
+    )
+
+
 class GeneLLMOptions(BaseModel):
     """All about the model."""
 
@@ -187,6 +208,9 @@ class GeneLLMOptions(BaseModel):
     prefix: PrefixOptions = Field(default_factory=PrefixOptions, description="The frozen prefix.")
     adapter: AdapterOptions = Field(default_factory=AdapterOptions, description="The adapter.")
     training: TrainingOptions = Field(default_factory=TrainingOptions, description="Training.")
+    launch: LaunchOptions = Field(
+        default_factory=LaunchOptions, description="Where folds are fitted."
+    )
     min_gene_coverage: float = Field(
         default=0.5,
         gt=0,

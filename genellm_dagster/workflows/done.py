@@ -30,8 +30,10 @@ _WITHOUT_EFFECT = {"title", "sources", "verified"}
 _HOW_FAST = {
     "prefix": {"max_gigabytes", "batch_tokens"},
     "training": {"kept_megabytes"},
+    "launch": {"kind", "processes"},
 }
-"""Settings of the model that change how fast it is trained, or in how much room; no result."""
+"""Settings of the model that change how fast or where it is trained, or in how much room; no
+result."""
 NEW, DESCRIBED_ANEW, REVISED, LEFT = (
     "new", "its description changed", "its files changed at GEO", "it left the study",
 )  # fmt: skip

@@ -14,6 +14,7 @@ from genellm_dagster.evaluation.folds import LEAVE_ONE_COHORT_OUT, Folds
 from genellm_dagster.evaluation.metrics import auroc
 from genellm_dagster.files import write_parquet
 from genellm_dagster.genellm.cross_validation import CrossValidation, FoldLike, cross_validate
+from genellm_dagster.genellm.launch.protocol import Launcher
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.genellm.training import Fit
 from genellm_dagster.settings import Settings
@@ -63,6 +64,7 @@ def tracked_cross_validation(
     settings: Settings,
     store: Store,
     progress: Callable[[str], Progress],
+    launcher: Launcher,
 ) -> TrackedFolds:
     """Cross-validate GeneLLM, and with controls also on random weights and shuffled labels.
 
@@ -78,6 +80,7 @@ def tracked_cross_validation(
         settings: All settings.
         store: Where the token tables lie, for the lineage.
         progress: Gives the progress callback of a model.
+        launcher: Where folds are fitted.
     """
     folds.prove()
     lineage = [
@@ -126,6 +129,7 @@ def tracked_cross_validation(
                 # many members; shuffled labels need one to show where they fall.
                 ensemble=1 if shuffled else None,
                 on_fold=_fold_recorder(run, folds),
+                launcher=launcher,
                 progress=progress(name),
             )
             run.metrics(_numbers(results[name].predictions))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from genellm_dagster.defs import checks, shown
 from genellm_dagster.defs.partitions import STRATUM, StudyPartitions, cell_of
+from genellm_dagster.defs.pipes import launcher_in
 from genellm_dagster.defs.progress import reporter
 from genellm_dagster.defs.resources import StoreResource, TrackingResource
 from genellm_dagster.settings import Settings
@@ -138,6 +139,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             settings,
             store.of_study,
             lambda model: reporter(context, f"folds of {stratum} ({model})"),
+            launcher_in(context, settings.model.launch),
         )
         write_parquet(
             store.place("cross_validation", f"{stratum}.representations.parquet"),
