@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from genellm_dagster.errors import ModelError
 from genellm_dagster.files import atomic_folder, read_json, sha256_of, write_json
@@ -86,6 +86,8 @@ class AdapterCard(BaseModel):
         options: Of the adapter.
         trainable: Parameters that were trained, of one member.
         total: Parameters of the backbone.
+        temperature: By which logits are divided for a calibrated probability; 1 where none was
+            learned.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -98,6 +100,7 @@ class AdapterCard(BaseModel):
     options: AdapterOptions
     trainable: int
     total: int
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     @property
     def share(self) -> float:

@@ -128,6 +128,7 @@ def fit_fold(
         progress,
         kept,
         task.persons,
+        task.checkpoints,
     )
     said = predict(
         session.model,
@@ -137,6 +138,7 @@ def fit_fold(
         options.prefix.head_layers,
         options.adapter,
         kept,
+        temperature=result.temperature,
     )
     return FoldResult(task.fold, result, said)
 

@@ -370,6 +370,7 @@ def test_digests_follow_the_settings_that_a_stage_reads(monkeypatch: pytest.Monk
     assert changed(GEO__RETRIES="9", DISCOVERY__INTERVAL_HOURS="1", STORE="elsewhere") == set()
     assert changed(EXPRESSION__COLLAPSE="mean") == {"tables"}
     assert changed(EXPRESSION__QC__MAX_GENE_MISSING="0.1") == {"quality"}
+    assert changed(MODEL__LAUNCH__KIND="ray", MODEL__LAUNCH__PROCESSES="7") == set()
     assert changed(MODEL__TRAINING__EPOCHS="3") == {"models"}
     assert changed(BACKBONE="tiny") == {"models", "overlaps"}
 
