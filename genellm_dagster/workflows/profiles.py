@@ -40,6 +40,7 @@ class StratumProfiles:
     Attributes:
         table: fold (``all``, or the fold whose training side it was learned on), gsm, cohort, and
             one column a gene of the vocabulary, float32, NaN absent.
+        final: The set ``all``, as it was made.
         learned: What the set ``all`` learned, JSON-like: ``normalisation`` and ``harmonisation``,
             null where nothing was learned; an adapter keeps them.
         marks: What results on the folds must be marked with: steps that used other samples of a
@@ -47,6 +48,7 @@ class StratumProfiles:
     """
 
     table: pd.DataFrame
+    final: FoldProfiles
     learned: dict[str, Any]
     marks: list[str]
 
@@ -87,6 +89,7 @@ def stratum_profiles(
     harmonised = options.harmonisation.method != "none"
     return StratumProfiles(
         table=pd.concat(parts, ignore_index=True),
+        final=final,
         learned={
             "normalisation": None if final.learned is None else final.learned.as_json(),
             "harmonisation": final.harmonisation.as_json() if harmonised else None,
@@ -166,6 +169,7 @@ def token_profiles_of(
 def view_of_stratum(
     data: StratumSamples,
     genes: list[str],
+    made: StratumProfiles,
     study: Study,
     sheets: Mapping[str, pd.DataFrame],
     options: ExpressionOptions,
@@ -175,6 +179,7 @@ def view_of_stratum(
     Args:
         data: The stratum after quality control.
         genes: The vocabulary.
+        made: Its profiles.
         study: Knows the cohorts' platforms.
         sheets: Cohort to its sample sheet, which knows the sex.
         options: Normalisation and harmonisation.
@@ -189,8 +194,7 @@ def view_of_stratum(
             "case": rows["case"],
         }
     )
-    controls = rows.index[rows["case"] == 0]
-    states = states_of_stratum(data.tables, genes, options, controls)
+    states = states_of_stratum(data.tables, genes, made.final, options)
     return batch_view(states, factors, options.variance)
 
 

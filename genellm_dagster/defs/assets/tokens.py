@@ -91,7 +91,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         genes = gene_vocabulary["gene"].tolist()
         marks = table_marks(store.of_study, data.tables)
         made = stratum_profiles(data, genes, folds, settings.expression, marks)
-        view = view_of_stratum(data, genes, study, sheets, settings.expression)
+        view = view_of_stratum(data, genes, made, study, sheets, settings.expression)
         beside = {"learned": made.learned, "marks": made.marks, "batch": view.as_json()}
         write_json(store.place("profiles", f"{stratum}.json"), beside)
         return dg.MaterializeResult(
