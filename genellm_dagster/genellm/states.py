@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # What a kill may lose, and what goes at once when room is made.
 _SHARD_PROFILES = 64
 _SHARD_BYTES = 64 * 2**20
+# What of a tokenizer's description the input embeddings are made from.
+_EMBEDDING = ("genes", "low_word", "high_word")
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ class PrefixStates:
         parts = {
             "backbone": backbone.sha256,
             "depth": backbone.layers - head_layers,
-            "tokenizer": tokenizer,
+            # What a tokenizer learned decides which tokens a profile gets, not what their states
+            # are: folds that learn of their own share those of equal tokens.
+            "embedding": {name: tokenizer[name] for name in _EMBEDDING},
             "dtype": dtype,
         }
         self.address = content_address(parts)

@@ -19,6 +19,7 @@ from genellm_dagster.genellm.training import Fit
 from genellm_dagster.settings import Settings
 from genellm_dagster.store import Store
 from genellm_dagster.studies.study import Study
+from genellm_dagster.tokenizers.kinds import learns
 from genellm_dagster.tracking.lineage import Lineage
 from genellm_dagster.tracking.run import TrackedRun
 from genellm_dagster.tracking.tracker import Tracker
@@ -148,8 +149,8 @@ def _states_of(
     samples: pd.DataFrame,
     settings: Settings,
 ) -> Callable[[FoldLike], StateSet]:
-    """Give each fold its prefix states; all the same where no profile is learned."""
-    if not settings.expression.learned_on_folds:
+    """Give each fold its prefix states; all the same where no profile and no token is learned."""
+    if not (settings.expression.learned_on_folds or learns(settings.tokenizer)):
         states = session.load(token_profiles_of(tokens, stratum, samples["gsm"]))
         return lambda _: states
     return lambda fold: session.load(

@@ -19,12 +19,7 @@ from genellm_dagster.expression.fold_profiles import FoldProfiles, profiles_of_f
 from genellm_dagster.expression.options import ExpressionOptions
 from genellm_dagster.expression.profile_options import HarmonisationOptions
 from genellm_dagster.studies.study import Study
-from genellm_dagster.tokenizers.protocol import (
-    TOKEN_COLUMNS,
-    Tokenizer,
-    TokenProfile,
-    token_profiles,
-)
+from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
 from genellm_dagster.workflows.stratum import StratumSamples
 
 ALL = "all"
@@ -119,24 +114,6 @@ def set_of(table: pd.DataFrame, fold: str) -> pd.DataFrame:
     return table[own] if own.any() else table[table[FOLD] == ALL]
 
 
-def tokens_of(table: pd.DataFrame, cohort: str, tokenizer: Tokenizer) -> pd.DataFrame:
-    """Tokenize one cohort's profiles, every set of them.
-
-    Returns:
-        fold and the columns of a token table; no row for a cohort that quality control left with
-        one class, so that it is no part of the stratum.
-    """
-    rows = table[table[COHORT] == cohort]
-    parts = []
-    for fold, part in rows.groupby(FOLD, sort=False):
-        tokens = tokenizer.transform(part.drop(columns=[FOLD, COHORT]).set_index(GSM))
-        tokens.insert(0, FOLD, fold)
-        parts.append(tokens)
-    if not parts:
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in (FOLD, *TOKEN_COLUMNS)})
-    return pd.concat(parts, ignore_index=True)
-
-
 def token_profiles_of(
     tokens: Mapping[tuple[str, str], pd.DataFrame],
     stratum: str,
@@ -155,8 +132,21 @@ def token_profiles_of(
         StoreError: When a sample has no tokens.
     """
     frames = [frame for (name, _), frame in tokens.items() if name == stratum and len(frame)]
-    together = set_of(pd.concat(frames, ignore_index=True), fold).drop_duplicates(GSM)
-    together = together.set_index(GSM)
+    return tokens_of_set(pd.concat(frames, ignore_index=True), samples, fold)
+
+
+def tokens_of_set(tokens: pd.DataFrame, samples: pd.Series, fold: str = ALL) -> list[TokenProfile]:
+    """Return the token profiles of samples in a fold, in their order.
+
+    Args:
+        tokens: Token table of (at least) their cohorts.
+        samples: gsm.
+        fold: As for :func:`token_profiles_of`.
+
+    Raises:
+        StoreError: When a sample has no tokens.
+    """
+    together = set_of(tokens, fold).drop_duplicates(GSM).set_index(GSM)
     missing = pd.Index(samples).difference(together.index)
     if len(missing):
         raise StoreError(
