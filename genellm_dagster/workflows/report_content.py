@@ -130,7 +130,8 @@ def _model_facts(
         "LoRA on": ", ".join(settings.model.adapter.targets),
         "ensemble": settings.model.training.ensemble,
         "registered": {
-            stratum: f"{facts['registered_model']} version {facts['version']}"
+            stratum: f"{facts['registered_model']} version {facts['version']}. "
+            f"{facts['promotion']['reason']}"
             for stratum, facts in adapters.items()
         },
     }
