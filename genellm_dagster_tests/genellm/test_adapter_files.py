@@ -26,6 +26,7 @@ def adapter(tiny: Setting, fitted: Fit) -> Adapter:
     card = AdapterCard(
         backbone="tiny",
         backbone_sha256=tiny.backbone.sha256,
+        numbers="float32",
         tokenizer=tiny.tokenizer.describe(),
         profiles=ProfileRecipe(normalisation={"method": "rank_normal"}),
         head_layers=1,
@@ -68,8 +69,8 @@ def test_each_member_is_an_adapter_that_peft_reads(
     wrapped = PeftModel.from_pretrained(tiny.model, str(tmp_path / "adapter" / "member-1"))
     try:
         read = get_peft_model_state_dict(wrapped)
-        assert read.keys() == adapter.members[1].lora.keys()
-        assert all(bool((read[key] == adapter.members[1].lora[key]).all()) for key in read)
+        assert read.keys() == adapter.members[1].peft.keys()
+        assert all(bool((read[key] == adapter.members[1].peft[key]).all()) for key in read)
     finally:
         wrapped.unload()
 

@@ -64,7 +64,7 @@ def members(encoder: PrefixEncoder) -> list[Member]:
         random = torch.Generator().manual_seed(seed)
         made.append(
             Member(
-                lora={
+                peft={
                     key: 0.1 * torch.randn(value.shape, generator=random)
                     for key, value in state.items()
                 },
