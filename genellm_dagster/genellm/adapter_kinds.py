@@ -44,7 +44,9 @@ def peft_config(model: LlamaForCausalLM, head_layers: int, options: AdapterOptio
         )
     if options.kind == "prompt":
         return PromptTuningConfig(
-            num_virtual_tokens=options.virtual_tokens, prompt_tuning_init="SAMPLE_VOCAB"
+            task_type="FEATURE_EXTRACTION",
+            num_virtual_tokens=options.virtual_tokens,
+            prompt_tuning_init="SAMPLE_VOCAB",
         )
     names = _names(model, head_layers, options)
     if options.kind == "ia3":

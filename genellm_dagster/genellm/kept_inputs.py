@@ -1,10 +1,10 @@
 """What training meets unchanged in every step, computed once: the frozen side of the last layer.
 
 With one head layer the tokens' states never change in training, so neither do their keys and values
-under the frozen projections, nor the pooled state. A step then needs only what the adapter adds, the
-attention of one query, and the MLP at one position. The low-rank part of a value is linear in the
-token's normed state, so it is pooled by the attention before it is raised to full width. IA3 scales
-keys before their rotation, and pooled values. Virtual tokens bring keys and values of their own.
+under the frozen projections, nor the pooled state. A step then needs only what the adapter adds,
+the attention of one query, and the MLP at one position. The low-rank part of a value is linear in
+the token's normed state, so it is pooled by the attention before it is raised to full width. IA3
+scales keys before their rotation, and pooled values. Virtual tokens bring keys and values along.
 """
 
 from __future__ import annotations

@@ -121,7 +121,8 @@ class AdapterOptions(BaseModel):
         if self.kind == "prompt":
             return f"prompt of {self.virtual_tokens} virtual tokens"
         size = f" of rank {self.rank}" if self.kind == "lora" else ""
-        return f"{self.kind}{size} on {', '.join(self.projections)}"
+        which = "all" if self.layers is None else ", ".join(map(str, self.layers))
+        return f"{self.kind}{size} on {', '.join(self.projections)}; head layers: {which}"
 
     @field_validator("layers")
     @classmethod
