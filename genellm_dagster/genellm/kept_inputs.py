@@ -136,13 +136,15 @@ def represent_kept(
         )
 
     keys = [kept.samples.key[at_rows], kept.references.key[at_used]]
-    cos, sin = readout.rotary(keys[0], position_ids=states.positions[used].to(device))
-    turns = ((cos[which], sin[which]), (cos, sin))
-    for down, up in _lora(attention.k_proj):
+    added, scaled = _lora(attention.k_proj), _scales(attention.k_proj, attention.head_dim)
+    if added or scaled:
+        cos, sin = readout.rotary(keys[0], position_ids=states.positions[used].to(device))
+        turns = ((cos[which], sin[which]), (cos, sin))
+    for down, up in added:
         for side, (lowered, turn) in enumerate(zip(low_rank(down), turns, strict=True)):
             raised = (lowered @ up.T).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
             keys[side] = keys[side] + _rotated(raised, *turn)
-    for vector in _scales(attention.k_proj, attention.head_dim):
+    for vector in scaled:
         for side, (turn_cos, turn_sin) in enumerate(turns):
             plain = _rotated(keys[side], turn_cos, -turn_sin)
             keys[side] = _rotated(vector * plain, turn_cos, turn_sin)

@@ -56,7 +56,7 @@ class ReadOut(nn.Module):
         """Return the read-out of a backbone that PEFT has wrapped."""
         prompt = None
         if wrapped.active_peft_config.is_prompt_learning:
-            encoder = cast("nn.ModuleDict", wrapped.prompt_encoder)[str(wrapped.active_adapter)]
+            encoder = wrapped.prompt_encoder[str(wrapped.active_adapter)]
             prompt = cast("nn.Embedding", encoder.embedding)
         return cls(cast("LlamaModel", wrapped.get_base_model().model), head_layers, prompt)
 
