@@ -44,7 +44,7 @@ class Session:
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.options = options
-        require_room(backbone, len(tokenizer["genes"]))
+        require_room(backbone, len(tokenizer["genes"]) + options.adapter.positions)
         self.states = PrefixStates(
             states_folder,
             backbone,

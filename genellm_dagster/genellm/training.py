@@ -17,6 +17,7 @@ from genellm_dagster.genellm.adapter import (
     adapted,
     require_small,
     trainable_parameters,
+    trained_weights,
 )
 from genellm_dagster.genellm.backbone import Backbone
 from genellm_dagster.genellm.head_features import HeadInput
@@ -225,15 +226,18 @@ def _fit_member(
     training: TrainingOptions,
     report: Callable[[int], None],
 ) -> _Trained:
-    from peft import get_peft_model_state_dict
-
     readout = ReadOut.of(wrapped, head_layers)
     weights = task.weights
     if training.reweigh:
         uniform = torch.rand(len(task.rows)).double().numpy()
         weights = reweighed(weights, task.cohorts, task.cases, uniform)
+    features = task.frozen
+    if readout.prompt is not None:
+        # Virtual tokens change what the head reads before anything is trained.
+        read = _read(readout, task.states, task.rows, task.kept)
+        features = task.input.features(read, torch.arange(len(read)))
     # From a solved head LoRA has a gradient at once; from a head of zeros it would have none.
-    features, head = task.frozen, task.head(task.frozen, weights, training)
+    head = task.head(features, weights, training)
     curve = [head.loss]
     if training.epochs:
         curve += _train_lora(wrapped, readout, task, weights, head, training, report)
@@ -242,11 +246,7 @@ def _fit_member(
         head = task.head(features, weights, training)
         curve.append(head.loss)
     fair = task.head(features, task.weights, training) if training.reweigh else head
-    lora = {
-        key: value.detach().cpu().clone()
-        for key, value in get_peft_model_state_dict(wrapped).items()
-    }
-    return _Trained(lora, fair, head, curve)
+    return _Trained(trained_weights(wrapped), fair, head, curve)
 
 
 @dataclass(frozen=True)
@@ -254,13 +254,13 @@ class _Trained:
     """A member before the ensemble is put together.
 
     Attributes:
-        lora: PEFT's state.
+        peft: PEFT's weights.
         fair: The head on the samples as they are weighed.
         drawn: The head on the weights drawn for this member.
         losses: Its training curve.
     """
 
-    lora: dict[str, torch.Tensor]
+    peft: dict[str, torch.Tensor]
     fair: ScoreHead
     drawn: ScoreHead
     losses: list[float]
@@ -276,7 +276,7 @@ def _ensemble(trained: list[_Trained], reads: HeadInput) -> tuple[Member, ...]:
     biases = np.array([one.drawn.bias - one.fair.bias for one in trained])
     return tuple(
         Member(
-            lora=one.lora,
+            peft=one.peft,
             weight=torch.as_tensor(one.fair.weight + apart, dtype=torch.float32),
             bias=torch.tensor([one.fair.bias + shift], dtype=torch.float32),
             scale=reads.scale,

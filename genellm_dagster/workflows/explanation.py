@@ -55,7 +55,7 @@ def explain_stratum(
     """
     options = settings.interpretation
     adapter = load_adapter(adapter_folder)
-    require_fitting(adapter.card, session.backbone)
+    require_fitting(adapter.card, session.backbone, session.options.backbone.numbers)
     profiles = {
         one.gsm: one
         for one in token_profiles_of(tokens, str(samples["stratum"].iloc[0]), samples["gsm"])

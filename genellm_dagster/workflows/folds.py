@@ -98,7 +98,7 @@ def tracked_cross_validation(
             "normalisation": settings.expression.normalisation.method,
             "harmonisation": settings.expression.harmonisation.method,
             "transductive": "; ".join(marks) or "no",
-            "adapter": "lora",
+            "adapter": settings.model.adapter.kind,
             "backbone": session.backbone.name,
             "simulated": study.simulated,
         }
