@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -34,7 +34,6 @@ from genellm_dagster.simulation.options import SimulationOptions
 from genellm_dagster.studies.loading import load_study, study_path
 from genellm_dagster.studies.options import DiscoveryOptions
 from genellm_dagster.studies.study import Study
-from genellm_dagster.tokenizers.kinds import learns
 from genellm_dagster.tokenizers.options import TokenizerOptions
 from genellm_dagster.tracking.options import TrackingOptions
 
@@ -114,17 +113,6 @@ class Settings(BaseSettings):
             env_settings,
             YamlConfigSettingsSource(settings_cls, yaml_file=file),
         )
-
-    @field_validator("tokenizer")
-    @classmethod
-    def _tokens_are_made_once(cls, value: TokenizerOptions) -> TokenizerOptions:
-        # What a tokenizer learns has to be learned for each fold, as profiles are.
-        if learns(value):
-            raise ValueError(
-                f"the tokenizer {value.kind} is learned on training folds, which the pipeline does "
-                "not do yet; tokenizers.kinds.fit_tokenizer makes it in a notebook"
-            )
-        return value
 
     @property
     def geo_root_is_set(self) -> bool:

@@ -28,6 +28,7 @@ ASSETS: dict[str, tuple[str, str, set[str]]] = {
     "blood_composition": ("qc", "cell", {"structure"}),
     "gene_vocabulary": ("tokens", "stratum", {"structure"}),
     "profiles": ("tokens", "stratum", {"structure"}),
+    "tokenizer": ("tokens", "stratum", set()),
     "token_dataset": ("tokens", "cell", {"structure"}),
     "backbone": ("model", "-", set()),
     "prefix_states": ("model", "cell", set()),

@@ -28,7 +28,7 @@ _ASSETS = {
     INGEST: ("raw_series", "sample_sheet", "gene_expression"),
     COMPARE_COHORTS: ("sample_overlap", "backbone"),
     QUALITY_CONTROL: ("qc_expression", "blood_composition"),
-    CHOOSE_GENES: ("gene_vocabulary", "profiles"),
+    CHOOSE_GENES: ("gene_vocabulary", "profiles", "tokenizer"),
     ENCODE: ("token_dataset", "prefix_states"),
     TRAIN: (
         "cross_validation",
@@ -44,7 +44,8 @@ _DESCRIPTIONS = {
     INGEST: "Fetch one cohort's series; sample sheet and expression table.",
     COMPARE_COHORTS: "Find people and arrays that come twice; prepare the backbone.",
     QUALITY_CONTROL: "Quality control of one cohort in one stratum; its blood by kinds of cells.",
-    CHOOSE_GENES: "Choose the genes of one stratum's model without labels; make profiles.",
+    CHOOSE_GENES: "Choose the genes of one stratum's model without labels; make profiles and "
+    "what turns them into tokens.",
     ENCODE: "Tokenize one cohort in one stratum and run the frozen prefix.",
     TRAIN: "Cross-validate, run the baselines, train and register the adapter, evaluate, explain.",
     REPORTS: "Compare strata and models; write the report.",

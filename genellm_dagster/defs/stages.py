@@ -45,7 +45,7 @@ class RunnerStages:
 
     def train(self, stratum: str, cohorts: list[str]) -> None:
         """Encode the cells of a stratum; train, evaluate and explain its model."""
-        self.runner.run(jobs.CHOOSE_GENES, f"genes and profiles {stratum}", stratum)
+        self.runner.run(jobs.CHOOSE_GENES, f"genes, profiles and tokenizer {stratum}", stratum)
         for cohort in cohorts:
             label = f"tokens and frozen prefix {cohort} {stratum}"
             self.runner.run(jobs.ENCODE, label, cell_key(cohort, stratum))

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from genellm_dagster.errors import ExpressionError
-from genellm_dagster.expression.fold_profiles import profiles_of_fold
-from genellm_dagster.expression.harmonisation import harmonise_fold
+from genellm_dagster.expression.fold_profiles import FoldProfiles
 from genellm_dagster.expression.options import ExpressionOptions
 from genellm_dagster.expression.profile_options import (
     HarmonisationOptions,
+    NormalisationOptions,
     VarianceOptions,
 )
 from genellm_dagster.expression.variance import (
@@ -187,36 +187,26 @@ def batch_view(
 def states_of_stratum(
     tables: Mapping[str, pd.DataFrame],
     genes: list[str],
+    made: FoldProfiles,
     options: ExpressionOptions,
-    controls: Collection[str] = (),
 ) -> dict[str, pd.DataFrame]:
-    """Make the states of a stratum, what is learned being learned on all of its samples.
+    """Lay out the states of a stratum, what is learned having been learned on all of its samples.
 
     For a picture only: no model may read what was learned on the samples it is tested on.
 
     Args:
         tables: Cohort to genes x samples, log2, after quality control.
         genes: The vocabulary.
-        options: Normalisation and harmonisation.
-        controls: Samples that are controls; read by COCONUT alone.
+        made: Profiles of all samples, none of them tested.
+        options: Normalisation and harmonisation that they were made by.
 
     Returns:
         ``log2``, the normalisation and, if there is one, the harmonisation, by name: gsm x genes.
-
-    Raises:
-        ExpressionError: When a step has too little to learn from.
     """
-    everyone = [str(gsm) for table in tables.values() for gsm in table.columns]
     log2 = pd.concat([table.reindex(genes).T for table in tables.values()])
-
-    normalised = profiles_of_fold(
-        tables, genes, everyone, normalisation=options.normalisation
-    ).profiles
-    states = {LOG2: log2, options.normalisation.method: normalised}
+    states = {LOG2: log2, options.normalisation.method: made.normalised}
     if options.harmonisation.method != "none":
-        cohorts = {name: normalised.loc[table.columns].T for name, table in tables.items()}
-        found = harmonise_fold(cohorts, everyone, (), options.harmonisation, controls)
-        states[options.harmonisation.method] = pd.concat([t.T for t in found.tables.values()])
+        states[options.harmonisation.method] = made.profiles
     return states
 
 
@@ -315,11 +305,9 @@ def _shares(
 
 def _marks_of(state: str) -> list[str]:
     if state == "quantile":
-        return ["quantile normalisation"]
-    if state == "combat":
-        return HarmonisationOptions(method="combat").transductive
-    if state == "coconut":
-        return HarmonisationOptions(method="coconut").transductive
+        return NormalisationOptions(method="quantile").transductive
+    if state in ("combat", "coconut"):
+        return HarmonisationOptions.model_validate({"method": state}).transductive
     return []
 
 

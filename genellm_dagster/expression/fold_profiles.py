@@ -25,6 +25,7 @@ class FoldProfiles:
 
     Attributes:
         profiles: gsm x vocabulary genes, float32, NaN where a gene is absent.
+        normalised: The same before harmonisation.
         learned: What the normalisation learned; None when it learns nothing.
         harmonisation: What the harmonisation learned, cohorts of the test side included.
         marks: What the results must be marked with: steps that used other samples of a test cohort,
@@ -32,6 +33,7 @@ class FoldProfiles:
     """
 
     profiles: pd.DataFrame
+    normalised: pd.DataFrame
     learned: LearnedNormalisation | None
     harmonisation: Harmonisation
     marks: list[str]
@@ -70,9 +72,14 @@ def profiles_of_fold(
         for name, table in both.items()
     }
     found = harmonise_fold(normalised, train, test, harmonisation, controls)
-    profiles = pd.concat([table.T for table in found.tables.values()])
+
+    def together(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        rows = pd.concat([table.T for table in parts.values()])
+        return rows.loc[[*train, *test], genes].rename_axis(index="gsm", columns=None)
+
     return FoldProfiles(
-        profiles=profiles.loc[[*train, *test], genes].rename_axis(index="gsm", columns=None),
+        profiles=together(found.tables),
+        normalised=together(normalised),
         learned=learned,
         harmonisation=found.harmonisation,
         # A cohort of training samples only has its own distribution whoever is tested.
@@ -112,6 +119,7 @@ def profiles_of_new_cohort(
     moved = harmonisation.apply(name, profiles.T.rename_axis(index="gene"))
     return FoldProfiles(
         profiles=moved.T[genes].rename_axis(index="gsm", columns=None),
+        normalised=profiles,
         learned=learned,
         harmonisation=harmonisation,
         marks=[*normalisation.transductive, *harmonisation.marks],

@@ -143,9 +143,9 @@ def require_room(backbone: Backbone, tokens: int) -> None:
     """
     if backbone.context is not None and tokens + 1 > backbone.context:
         raise ModelError(
-            f"{tokens} genes and the read-out are more positions than the backbone {backbone.name} "
-            f"can be given ({backbone.context}); lower expression.vocabulary.max_genes or name "
-            "another backbone."
+            f"{tokens} tokens and the read-out are more positions than the backbone "
+            f"{backbone.name} can be given ({backbone.context}); lower "
+            "expression.vocabulary.max_genes or name another backbone."
         )
 
 

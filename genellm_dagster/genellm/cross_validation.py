@@ -205,6 +205,7 @@ def fit_all(
     card = AdapterCard(
         backbone=backbone.name,
         backbone_sha256=backbone.sha256,
+        numbers=options.backbone.numbers,
         tokenizer=tokenizer,
         profiles=profiles,
         head_layers=options.prefix.head_layers,

@@ -36,6 +36,7 @@ class GradientTraining:
         adapter: The adapter's parameters; they are trained in place.
         readout: The head layers with the adapter.
         task: What members share.
+        features: What the head reads of the training samples before the first step.
         weights: Weight of each training sample, for this member.
         member: Its number; it says which inner fold is left out to stop early.
         training: How to train.
@@ -46,6 +47,7 @@ class GradientTraining:
         adapter: list[nn.Parameter],
         readout: ReadOut,
         task: FitTask,
+        features: torch.Tensor,
         weights: np.ndarray,
         member: int,
         training: TrainingOptions,
@@ -60,7 +62,7 @@ class GradientTraining:
         self._target = torch.as_tensor(task.cases[learned], dtype=torch.float32, device=device)
         self._cohorts = np.unique(task.cohorts[learned], return_inverse=True)[1]
         # From a solved head LoRA has a gradient at once; from a head of zeros it would have none.
-        start = task.head(task.frozen, weights, training, learned)
+        start = task.head(features, weights, training, learned)
         self._head, self._intercepts = (
             nn.Parameter(torch.as_tensor(part, dtype=torch.float32, device=device))
             for part in (start.weight, start.intercepts)

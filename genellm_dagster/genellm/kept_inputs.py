@@ -1,9 +1,10 @@
 """What training meets unchanged in every step, computed once: the frozen side of the last layer.
 
 With one head layer the tokens' states never change in training, so neither do their keys and values
-under the frozen projections, nor the pooled state. A step then needs only LoRA's low-rank part, the
-attention of one query, and the MLP at one position. The low-rank part of a value is linear in the
-token's normed state, so it is pooled by the attention before it is raised to full width.
+under the frozen projections, nor the pooled state. A step then needs only what the adapter adds,
+the attention of one query, and the MLP at one position. The low-rank part of a value is linear in
+the token's normed state, so it is pooled by the attention before it is raised to full width. IA3
+scales keys before their rotation, and pooled values. Virtual tokens bring keys and values along.
 """
 
 from __future__ import annotations
@@ -66,11 +67,11 @@ def keep_inputs(readout: ReadOut, states: StateSet, megabytes: int) -> KeptInput
 
     Returns:
         What :func:`represent_kept` needs; none when there is more than one head layer, when the
-        adapter is of a kind that does not split into a frozen and a low-rank part, or when it would
-        take more memory. Training is then slower, and the same.
+        adapter does not split (:func:`splits`), or when it would take more memory. Training is then
+        slower, and the same.
     """
     attention = readout.last.self_attn
-    if len(readout.full) or not all(_splits(getattr(attention, n)) for n in ("k_proj", "v_proj")):
+    if not splits(readout):
         return None
     width = _frozen(attention.k_proj).weight.shape[0]
     tokens = (len(states) + len(states.reference)) * states.delta.shape[1]
@@ -92,6 +93,16 @@ def keep_inputs(readout: ReadOut, states: StateSet, megabytes: int) -> KeptInput
             ),
             query_rotary=readout.rotary(readout.norm.weight, position_ids=position),
         )
+
+
+def splits(readout: ReadOut) -> bool:
+    """Say whether keys and values of the last layer are frozen ones that an adapter adds to.
+
+    They are with one head layer, and plain LoRA, IA3 or nothing on its two projections; in front of
+    more layers than one, virtual tokens and whatever the layers carry change the tokens' states.
+    """
+    attention = readout.last.self_attn
+    return not len(readout.full) and _splits(attention.k_proj) and _splits(attention.v_proj)
 
 
 def represent_kept(
@@ -125,14 +136,21 @@ def represent_kept(
         )
 
     keys = [kept.samples.key[at_rows], kept.references.key[at_used]]
-    for down, up in _lora(attention.k_proj):
-        cos, sin = readout.rotary(down, position_ids=states.positions[used].to(device))
-        for side, (lowered, turn) in enumerate(
-            zip(low_rank(down), ((cos[which], sin[which]), (cos, sin)), strict=True)
-        ):
+    added, scaled = _lora(attention.k_proj), _scales(attention.k_proj, attention.head_dim)
+    if added or scaled:
+        cos, sin = readout.rotary(keys[0], position_ids=states.positions[used].to(device))
+        turns = ((cos[which], sin[which]), (cos, sin))
+    for down, up in added:
+        for side, (lowered, turn) in enumerate(zip(low_rank(down), turns, strict=True)):
             raised = (lowered @ up.T).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-            keys[side] = keys[side] + apply_rotary_pos_emb(raised, raised, *turn)[1]
+            keys[side] = keys[side] + _rotated(raised, *turn)
+    for vector in scaled:
+        for side, (turn_cos, turn_sin) in enumerate(turns):
+            plain = _rotated(keys[side], turn_cos, -turn_sin)
+            keys[side] = _rotated(vector * plain, turn_cos, turn_sin)
     values = [(low_rank(down), up) for down, up in _lora(attention.v_proj)]
+    scales = _scales(attention.v_proj, attention.head_dim)
+    in_front = _virtual(readout)
     read = []
     for side, (part, at, mask) in enumerate(
         ((kept.samples, at_rows, present[which]), (kept.references, at_used, present))
@@ -144,6 +162,8 @@ def represent_kept(
                 keys[side],
                 part.value[at],
                 [(lowered[side], up) for lowered, up in values],
+                scales,
+                in_front,
                 mask,
                 kept.query_rotary,
             )
@@ -157,6 +177,8 @@ def _read(
     key: torch.Tensor,
     value: torch.Tensor,
     low_rank: list[tuple[torch.Tensor, torch.Tensor]],
+    scales: list[torch.Tensor],
+    in_front: tuple[torch.Tensor, torch.Tensor] | None,
     present: torch.Tensor,
     rotary: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
@@ -165,16 +187,23 @@ def _read(
     heads = key.shape[1]
     dtype = readout.norm.weight.dtype
     pooled = pooled.to(dtype)
+    if in_front is not None:
+        key, value = (
+            torch.cat([virtual.expand(len(own), -1, -1, -1), own], dim=2)
+            for virtual, own in zip(in_front, (key, value), strict=True)
+        )
+        present = nn.functional.pad(present, (in_front[0].shape[2], 0), value=True)
     query = attention.q_proj(readout.last.input_layernorm(pooled))
     query = query.unflatten(-1, (-1, attention.head_dim)).unsqueeze(2)
-    query, _ = apply_rotary_pos_emb(query, query, *rotary)
-    query = query.float().unflatten(1, (heads, -1)).squeeze(3)
+    query = _rotated(query, *rotary).float().unflatten(1, (heads, -1)).squeeze(3)
     score = query @ key.transpose(2, 3) * attention.scaling
     share = score.masked_fill(~present[:, None, None, :], float("-inf")).softmax(dim=-1)
     attended = share @ value
     for lowered, up in low_rank:
         by_head = up.unflatten(0, (heads, attention.head_dim))
         attended = attended + (share @ lowered.unsqueeze(1)) @ by_head.transpose(1, 2)
+    for vector in scales:
+        attended = attended * vector
     pooled = pooled + attention.o_proj(attended.flatten(1).to(dtype))
     pooled = pooled + readout.last.mlp(readout.last.post_attention_layernorm(pooled))
     read: torch.Tensor = readout.norm(pooled).float()
@@ -198,7 +227,7 @@ def _kept(
         for projection in (attention.k_proj, attention.v_proj)
     )
     rotary = readout.rotary(hidden, position_ids=states.positions[references].to(device))
-    _, key = apply_rotary_pos_emb(key, key, *rotary)
+    key = _rotated(key, *rotary)
     mean_square = hidden.float().square().mean(dim=-1)
     return KeptTokens(
         pooled=readout.pool(hidden, present).squeeze(1),
@@ -222,18 +251,40 @@ def _frozen(projection: nn.Module) -> nn.Linear:
     return base
 
 
+def _rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotate keys or queries (samples x heads x tokens x width) to their positions."""
+    rotated: torch.Tensor = apply_rotary_pos_emb(states, states, cos, sin)[0]
+    return rotated
+
+
+def _virtual(readout: ReadOut) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Keys, with their rotation, and values of the virtual tokens, 1 x heads x tokens x width."""
+    if readout.prompt is None:
+        return None
+    attention = readout.last.self_attn
+    states, positions = readout.virtual_tokens(readout.prompt)
+    normed = readout.last.input_layernorm(states[None])
+    key, value = (
+        projection(normed).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+        for projection in (attention.k_proj, attention.v_proj)
+    )
+    rotary = readout.rotary(normed, position_ids=positions[None])
+    return _rotated(key, *rotary).float(), value.float()
+
+
 def _splits(projection: nn.Module) -> bool:
-    """Whether a projection is linear, with plain LoRA or without."""
-    from peft.tuners.lora import Linear, LoraLayer
+    """Whether a projection is linear, alone or with plain LoRA or IA3 on what it gives."""
+    from peft.tuners import ia3, lora
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if not isinstance(projection, BaseTunerLayer):
         return isinstance(projection, nn.Linear)
-    if not isinstance(projection, LoraLayer) or not isinstance(projection, Linear):
+    if projection.merged:
         return False
-    return not (
-        projection.merged
-        or any(projection.use_dora.values())
+    if isinstance(projection, ia3.Linear):
+        return not projection.is_feedforward
+    return isinstance(projection, lora.Linear) and not (
+        any(projection.use_dora.values())
         or any(not isinstance(drop, nn.Identity) for drop in projection.lora_dropout.values())
     )
 
@@ -251,4 +302,17 @@ def _lora(projection: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
         )
         for name in projection.active_adapters
         if name in projection.lora_A
+    ]
+
+
+def _scales(projection: nn.Module, width: int) -> list[torch.Tensor]:
+    """IA3's vectors of a projection, heads x 1 x head width."""
+    from peft.tuners.ia3 import IA3Layer
+
+    if not isinstance(projection, IA3Layer) or projection.disable_adapters:
+        return []
+    return [
+        projection.ia3_l[name].float().reshape(-1, 1, width)
+        for name in projection.active_adapters
+        if name in projection.ia3_l
     ]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+# What each kind of adapter is put on when no targets are named; for ia3 those of its authors.
+_OWN_TARGETS: dict[str, tuple[str, ...]] = {
+    "lora": ("q_proj", "v_proj"),
+    "ia3": ("k_proj", "v_proj", "down_proj"),
+    "prompt": (),
+}
 
 
 class BackboneOptions(BaseModel):
@@ -65,14 +72,30 @@ class AdapterOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(default=4, ge=1, description="Rank of the LoRA matrices.")
-    alpha: int = Field(
-        default=8, gt=0, description="LoRA's alpha; updates are scaled by alpha / rank."
+    kind: Literal["lora", "ia3", "prompt"] = Field(
+        default="lora",
+        description="lora: low-rank matrices beside projections of the head layers. ia3: vectors "
+        "that scale what projections give, or what the MLP's down_proj takes. prompt: virtual "
+        "tokens in front of the sample's own, where the head layers begin.",
     )
-    targets: tuple[str, ...] = Field(
-        default=("q_proj", "v_proj"),
+    rank: int = Field(default=4, ge=1, description="Rank of the LoRA matrices; lora alone.")
+    alpha: int = Field(
+        default=8, gt=0, description="LoRA's alpha; updates are scaled by alpha / rank; lora alone."
+    )
+    targets: tuple[str, ...] | None = Field(
+        default=None,
         min_length=1,
-        description="Projections of a layer that get LoRA.",
+        description="Projections of a layer that get lora or ia3. The kind's own when null: q_proj "
+        "and v_proj for lora; k_proj, v_proj and down_proj for ia3.",
+    )
+    layers: tuple[int, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Head layers that get lora or ia3, counted from the top: 1 is the last layer. "
+        "All head layers when null.",
+    )
+    virtual_tokens: int = Field(
+        default=8, ge=1, le=1024, description="Number of virtual tokens; prompt alone."
     )
     max_trainable_share: float = Field(
         default=1e-4,
@@ -81,6 +104,41 @@ class AdapterOptions(BaseModel):
         description="Largest share of the backbone's parameters that may be trained; the method's "
         "0.01 %. A larger adapter is refused.",
     )
+
+    @property
+    def projections(self) -> tuple[str, ...]:
+        """Projections of a layer that get the adapter; none for virtual tokens."""
+        return self.targets or _OWN_TARGETS[self.kind]
+
+    @property
+    def positions(self) -> int:
+        """Positions that the adapter takes beside the sample's tokens: its virtual tokens."""
+        return self.virtual_tokens if self.kind == "prompt" else 0
+
+    @property
+    def said(self) -> str:
+        """The kind and its size in words, for the report."""
+        if self.kind == "prompt":
+            return f"prompt of {self.virtual_tokens} virtual tokens"
+        size = f" of rank {self.rank}" if self.kind == "lora" else ""
+        which = "all" if self.layers is None else ", ".join(map(str, self.layers))
+        return f"{self.kind}{size} on {', '.join(self.projections)}; head layers: {which}"
+
+    @field_validator("layers")
+    @classmethod
+    def _counted_from_one(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (min(value) < 1 or len(set(value)) < len(value)):
+            raise ValueError("layers count from 1, the last layer, and each stands there once")
+        return value
+
+    @model_validator(mode="after")
+    def _of_this_kind(self) -> AdapterOptions:
+        if self.kind == "prompt" and (self.targets or self.layers):
+            raise ValueError(
+                "targets and layers belong to lora and ia3; virtual tokens enter where the head "
+                "layers begin, so leave both out with kind prompt"
+            )
+        return self
 
 
 class TrainingOptions(BaseModel):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genellm_dagster.errors import ModelError
-from genellm_dagster.genellm.adapter import AdapterCard, Member, adapted
+from genellm_dagster.genellm.adapter import AdapterCard, Member, adapted, put_weights
 from genellm_dagster.genellm.backbone import Backbone
 from genellm_dagster.genellm.head_features import head_features
 from genellm_dagster.genellm.kept_inputs import KeptInputs
@@ -72,13 +72,11 @@ def predict(
     Returns:
         Scores, their spread, and representations, in the order of ``rows``.
     """
-    from peft import set_peft_model_state_dict
-
     at = torch.as_tensor(rows)
     logits, representations = [], []
     for member in members:
         with adapted(model, head_layers, options) as wrapped, torch.inference_mode():
-            set_peft_model_state_dict(wrapped, member.lora)
+            put_weights(wrapped, member)
             readout = ReadOut.of(wrapped, head_layers)
             parts = [represent(readout, states, part, kept).cpu() for part in at.split(batch)]
         features = head_features(torch.cat(parts), states, at, member)
@@ -100,15 +98,26 @@ def _probability(logits: np.ndarray) -> np.ndarray:
     return probability
 
 
-def require_fitting(card: AdapterCard, backbone: Backbone) -> None:
-    """Refuse to use an adapter on another backbone than its own.
+def require_fitting(card: AdapterCard, backbone: Backbone, numbers: str | None = None) -> None:
+    """Refuse to use an adapter on another backbone than its own, or on other numbers.
+
+    Args:
+        card: Of the adapter.
+        backbone: What it is to be used on.
+        numbers: Number type of the states that it will read, as ``BackboneOptions.numbers`` says;
+            not compared when not given.
 
     Raises:
-        ModelError: When the hashes differ.
+        ModelError: When they differ.
     """
     if card.backbone_sha256 != backbone.sha256:
         raise ModelError(
             f"The adapter was trained on the backbone {card.backbone} with weights "
             f"{card.backbone_sha256[:12]}, not on {backbone.name} with {backbone.sha256[:12]}; use "
             "its own backbone, or train again."
+        )
+    if numbers is not None and card.numbers != numbers:
+        raise ModelError(
+            f"The adapter was trained on states in {card.numbers}, and these are in {numbers}; set "
+            "the backbone's dtype and quantisation as they were, or train again."
         )

@@ -54,7 +54,7 @@ class Scorer:
             nowhere, they go with each call.
 
     Raises:
-        ModelError: When the backbone is not the adapter's own.
+        ModelError: When the backbone, or its number type, is not the adapter's own.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Scorer:
         states_folder: Path | None = None,
     ) -> None:
         card = adapter.card
-        require_fitting(card, backbone)
+        require_fitting(card, backbone, options.backbone.numbers)
         self.adapter = adapter
         self.backbone = backbone
         self.genes: list[str] = list(card.tokenizer["genes"])

@@ -86,7 +86,7 @@ class Session:
         if weights is None or not weights.serve(backbone, options):
             weights = Weights(backbone, options)
         self.weights = weights
-        require_room(backbone, len(tokenizer["genes"]))
+        require_room(backbone, len(tokenizer["genes"]) + options.adapter.positions)
         self.states = PrefixStates(
             states_folder,
             backbone,

@@ -26,6 +26,8 @@ _SHARD_BYTES = 64 * 2**20
 _ROUNDING = "nearest, sum kept"
 # Share of a step by which a number may lie off the nearest one before it takes the other.
 _NEAR = 0.25
+# What of a tokenizer's description the input embeddings are made from.
+_EMBEDDING = ("genes", "low_word", "high_word")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ class PrefixStates:
         parts = {
             "backbone": backbone.sha256,
             "depth": backbone.layers - head_layers,
-            "tokenizer": tokenizer,
+            # What a tokenizer learned decides which tokens a profile gets, not what their states
+            # are: folds that learn of their own share those of equal tokens.
+            "embedding": {name: tokenizer[name] for name in _EMBEDDING},
             "dtype": dtype,
         }
         self.address = content_address({**parts, "rounding": _ROUNDING})

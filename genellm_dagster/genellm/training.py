@@ -17,6 +17,7 @@ from genellm_dagster.genellm.adapter import (
     adapted,
     require_small,
     trainable_parameters,
+    trained_weights,
 )
 from genellm_dagster.genellm.backbone import Backbone
 from genellm_dagster.genellm.checkpoints import Checkpoints, Snapshot, fit_address
@@ -211,14 +212,14 @@ class _Trained:
     """A member before the ensemble is put together.
 
     Attributes:
-        lora: PEFT's state.
+        peft: PEFT's weights.
         fair: The head on the samples as they are weighed.
         drawn: The head on the weights drawn for this member.
         losses: Its training curve.
         best_epoch: The epoch whose LoRA it has.
     """
 
-    lora: dict[str, torch.Tensor]
+    peft: dict[str, torch.Tensor]
     fair: ScoreHead
     drawn: ScoreHead
     losses: list[float]
@@ -235,18 +236,18 @@ def _member(
     store: Checkpoints,
 ) -> _Trained:
     """Train a member, or find it, or go on with it where it was left."""
-    from peft import get_peft_model_state_dict
-
     readout = ReadOut.of(wrapped, head_layers)
     weights = task.weights
     if training.reweigh:
         uniform = torch.rand(len(task.rows)).double().numpy()
         weights = reweighed(weights, task.cohorts, task.cases, uniform)
-    features, head = task.frozen, task.head(task.frozen, weights, training)
+    # Virtual tokens change what the head reads before anything is trained.
+    features = task.frozen if readout.prompt is None else task.features(readout)
+    head = task.head(features, weights, training)
     curve, best_epoch = [head.loss], 0
     if training.epochs:
         parameters = [each for each in wrapped.parameters() if each.requires_grad]
-        run = GradientTraining(parameters, readout, task, weights, number, training)
+        run = GradientTraining(parameters, readout, task, features, weights, number, training)
         begun = store.read(_checkpoint(number))
         if begun is not None:
             run.restore(begun)
@@ -257,11 +258,7 @@ def _member(
         curve += [*run.curve, head.loss]
         best_epoch = run.best_epoch
     fair = task.head(features, task.weights, training) if training.reweigh else head
-    lora = {
-        key: value.detach().cpu().clone()
-        for key, value in get_peft_model_state_dict(wrapped).items()
-    }
-    return _Trained(lora, fair, head, curve, best_epoch)
+    return _Trained(trained_weights(wrapped), fair, head, curve, best_epoch)
 
 
 def _ensemble(trained: list[_Trained], reads: HeadInput) -> tuple[Member, ...]:
@@ -274,7 +271,7 @@ def _ensemble(trained: list[_Trained], reads: HeadInput) -> tuple[Member, ...]:
     biases = np.array([one.drawn.bias - one.fair.bias for one in trained])
     return tuple(
         Member(
-            lora=one.lora,
+            peft=one.peft,
             weight=torch.as_tensor(one.fair.weight + apart, dtype=torch.float32),
             bias=torch.tensor([one.fair.bias + shift], dtype=torch.float32),
             scale=reads.scale,

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from genellm_dagster.errors import ModelError
-from genellm_dagster.genellm.adapter import Member, adapted
+from genellm_dagster.genellm.adapter import Member, adapted, put_weights
 from genellm_dagster.genellm.options import AdapterOptions
 from genellm_dagster.genellm.prefix import PrefixEncoder
 from genellm_dagster.genellm.readout import ReadOut
@@ -144,20 +144,18 @@ class AdaptedLogit(nn.Module):
 def adapted_heads(
     encoder: PrefixEncoder, members: Sequence[Member], options: AdapterOptions
 ) -> list[ReadOut]:
-    """Copy the head layers once for each member, with its LoRA and nothing trainable.
+    """Copy the head layers once for each member, with its adapter and nothing trainable.
 
     Args:
         encoder: Holds the backbone, which stays as it is.
         members: The trained ensemble, or one of it.
         options: Of the adapter.
     """
-    from peft import set_peft_model_state_dict
-
     head_layers = encoder.model.config.num_hidden_layers - encoder.depth
     heads = []
     for member in members:
         with adapted(encoder.model, head_layers, options) as wrapped:
-            set_peft_model_state_dict(wrapped, member.lora)
+            put_weights(wrapped, member)
             head = copy.deepcopy(ReadOut.of(wrapped, head_layers))
         heads.append(head.requires_grad_(False).eval())
     return heads

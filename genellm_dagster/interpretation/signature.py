@@ -10,6 +10,14 @@ from genellm_dagster.evaluation.signature_overlap import gene_direction, gene_st
 from genellm_dagster.interpretation.options import InterpretationOptions
 from genellm_dagster.interpretation.sampling import generator
 
+SIGNATURE_COLUMNS = {
+    "gene": object,
+    "mean_abs": float,
+    "mean_signed": float,
+    "stability": float,
+    "rank": int,
+}
+
 
 def gene_signature(
     values: pd.DataFrame, inputs: pd.DataFrame, options: InterpretationOptions, seed: int

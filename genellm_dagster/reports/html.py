@@ -259,7 +259,7 @@ def _model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
         "share": "share trained",
         "hash": "SHA-256 of the weights",
         "licence": "licence of the backbone",
-        "head_layers": "layers with an adapter",
+        "head_layers": "head layers",
     }
     facts = {heads.get(key, key): part for key, part in model.items() if key not in _MODEL_SAID}
     if "share trained" in facts:

@@ -207,6 +207,7 @@ def read_done(store: Store) -> Done:
         if there(
             f"evaluation_report/{name}.json",
             f"profiles/{name}.parquet",
+            f"tokenizer/{name}.json",
             f"cross_validation/{name}.parquet",
             f"baseline_predictions/{name}.parquet",
             f"adapter/{name}.json",

@@ -20,6 +20,7 @@ from genellm_dagster.genellm.training import Fit
 from genellm_dagster.settings import Settings
 from genellm_dagster.store import Store
 from genellm_dagster.studies.study import Study
+from genellm_dagster.tokenizers.kinds import learns
 from genellm_dagster.tokenizers.protocol import TokenProfile
 from genellm_dagster.tracking.lineage import Lineage
 from genellm_dagster.tracking.run import TrackedRun
@@ -103,7 +104,7 @@ def tracked_cross_validation(
             "normalisation": settings.expression.normalisation.method,
             "harmonisation": settings.expression.harmonisation.method,
             "transductive": "; ".join(marks) or "no",
-            "adapter": "lora",
+            "adapter": settings.model.adapter.kind,
             "backbone": session.backbone.name,
             "simulated": study.simulated,
         }
@@ -157,8 +158,8 @@ def _profiles_of(
     samples: pd.DataFrame,
     settings: Settings,
 ) -> Callable[[FoldLike], list[TokenProfile]]:
-    """Give each fold its token profiles; all the same where no profile is learned."""
-    if not settings.expression.learned_on_folds:
+    """Give each fold its token profiles; all the same where no profile and no token is learned."""
+    if not (settings.expression.learned_on_folds or learns(settings.tokenizer)):
         return _always(token_profiles_of(tokens, stratum, samples["gsm"]))
     return lambda fold: token_profiles_of(
         tokens, stratum, pd.Series([*fold.train, *fold.test]), fold.name

@@ -19,12 +19,7 @@ from genellm_dagster.expression.fold_profiles import FoldProfiles, profiles_of_f
 from genellm_dagster.expression.options import ExpressionOptions
 from genellm_dagster.expression.profile_options import HarmonisationOptions
 from genellm_dagster.studies.study import Study
-from genellm_dagster.tokenizers.protocol import (
-    TOKEN_COLUMNS,
-    Tokenizer,
-    TokenProfile,
-    token_profiles,
-)
+from genellm_dagster.tokenizers.protocol import TokenProfile, token_profiles
 from genellm_dagster.workflows.stratum import StratumSamples
 
 ALL = "all"
@@ -40,6 +35,7 @@ class StratumProfiles:
     Attributes:
         table: fold (``all``, or the fold whose training side it was learned on), gsm, cohort, and
             one column a gene of the vocabulary, float32, NaN absent.
+        final: The set ``all``, as it was made.
         learned: What the set ``all`` learned, JSON-like: ``normalisation`` and ``harmonisation``,
             null where nothing was learned; an adapter keeps them.
         marks: What results on the folds must be marked with: steps that used other samples of a
@@ -47,6 +43,7 @@ class StratumProfiles:
     """
 
     table: pd.DataFrame
+    final: FoldProfiles
     learned: dict[str, Any]
     marks: list[str]
 
@@ -87,6 +84,7 @@ def stratum_profiles(
     harmonised = options.harmonisation.method != "none"
     return StratumProfiles(
         table=pd.concat(parts, ignore_index=True),
+        final=final,
         learned={
             "normalisation": None if final.learned is None else final.learned.as_json(),
             "harmonisation": final.harmonisation.as_json() if harmonised else None,
@@ -116,24 +114,6 @@ def set_of(table: pd.DataFrame, fold: str) -> pd.DataFrame:
     return table[own] if own.any() else table[table[FOLD] == ALL]
 
 
-def tokens_of(table: pd.DataFrame, cohort: str, tokenizer: Tokenizer) -> pd.DataFrame:
-    """Tokenize one cohort's profiles, every set of them.
-
-    Returns:
-        fold and the columns of a token table; no row for a cohort that quality control left with
-        one class, so that it is no part of the stratum.
-    """
-    rows = table[table[COHORT] == cohort]
-    parts = []
-    for fold, part in rows.groupby(FOLD, sort=False):
-        tokens = tokenizer.transform(part.drop(columns=[FOLD, COHORT]).set_index(GSM))
-        tokens.insert(0, FOLD, fold)
-        parts.append(tokens)
-    if not parts:
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in (FOLD, *TOKEN_COLUMNS)})
-    return pd.concat(parts, ignore_index=True)
-
-
 def token_profiles_of(
     tokens: Mapping[tuple[str, str], pd.DataFrame],
     stratum: str,
@@ -152,8 +132,21 @@ def token_profiles_of(
         StoreError: When a sample has no tokens.
     """
     frames = [frame for (name, _), frame in tokens.items() if name == stratum and len(frame)]
-    together = set_of(pd.concat(frames, ignore_index=True), fold).drop_duplicates(GSM)
-    together = together.set_index(GSM)
+    return tokens_of_set(pd.concat(frames, ignore_index=True), samples, fold)
+
+
+def tokens_of_set(tokens: pd.DataFrame, samples: pd.Series, fold: str = ALL) -> list[TokenProfile]:
+    """Return the token profiles of samples in a fold, in their order.
+
+    Args:
+        tokens: Token table of (at least) their cohorts.
+        samples: gsm.
+        fold: As for :func:`token_profiles_of`.
+
+    Raises:
+        StoreError: When a sample has no tokens.
+    """
+    together = set_of(tokens, fold).drop_duplicates(GSM).set_index(GSM)
     missing = pd.Index(samples).difference(together.index)
     if len(missing):
         raise StoreError(
@@ -166,6 +159,7 @@ def token_profiles_of(
 def view_of_stratum(
     data: StratumSamples,
     genes: list[str],
+    made: StratumProfiles,
     study: Study,
     sheets: Mapping[str, pd.DataFrame],
     options: ExpressionOptions,
@@ -175,6 +169,7 @@ def view_of_stratum(
     Args:
         data: The stratum after quality control.
         genes: The vocabulary.
+        made: Its profiles.
         study: Knows the cohorts' platforms.
         sheets: Cohort to its sample sheet, which knows the sex.
         options: Normalisation and harmonisation.
@@ -189,8 +184,7 @@ def view_of_stratum(
             "case": rows["case"],
         }
     )
-    controls = rows.index[rows["case"] == 0]
-    states = states_of_stratum(data.tables, genes, options, controls)
+    states = states_of_stratum(data.tables, genes, made.final, options)
     return batch_view(states, factors, options.variance)
 
 

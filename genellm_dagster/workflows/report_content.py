@@ -126,11 +126,11 @@ def _model_facts(
         "harmonisation": settings.expression.harmonisation.method,
         "transductive": [_VOCABULARY_NOTE],
         "head_layers": settings.model.prefix.head_layers,
-        "LoRA rank": settings.model.adapter.rank,
-        "LoRA on": ", ".join(settings.model.adapter.targets),
+        "adapter": settings.model.adapter.said,
         "ensemble": settings.model.training.ensemble,
         "registered": {
-            stratum: f"{facts['registered_model']} version {facts['version']}"
+            stratum: f"{facts['registered_model']} version {facts['version']}. "
+            f"{facts['promotion']['reason']}"
             for stratum, facts in adapters.items()
         },
     }

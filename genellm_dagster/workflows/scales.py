@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from genellm_dagster.errors import StoreError
 from genellm_dagster.expression.scale import centring_marks
@@ -21,7 +20,7 @@ def scales_of(store: Store, cohorts: Iterable[str]) -> dict[str, str]:
     Raises:
         StoreError: When a cohort has no report, or it holds no scale.
     """
-    return {name: str(_report(store, name)["scale"]["kind"]) for name in cohorts}
+    return {name: scale for name, (scale, _) in _recorded(store, cohorts).items()}
 
 
 def table_marks(store: Store, cohorts: Iterable[str]) -> list[str]:
@@ -34,23 +33,27 @@ def table_marks(store: Store, cohorts: Iterable[str]) -> list[str]:
     Raises:
         StoreError: When a cohort has no report, or it holds no scale.
     """
-    cohorts = list(cohorts)
+    recorded = _recorded(store, cohorts)
     found: dict[str, list[str]] = {}
-    for name in cohorts:
-        for mark in _report(store, name)["transductive"]:
-            found.setdefault(str(mark), []).append(name)
+    for name, (_, marks) in recorded.items():
+        for mark in marks:
+            found.setdefault(mark, []).append(name)
     made = [f"{mark} ({', '.join(names)})" for mark, names in found.items()]
-    return [*made, *centring_marks(scales_of(store, cohorts))]
+    return [*made, *centring_marks({name: scale for name, (scale, _) in recorded.items()})]
 
 
-def _report(store: Store, cohort: str) -> dict[str, Any]:
-    path = store.place("gene_expression", f"{cohort}.json")
-    report: dict[str, Any] = read_json(path)
-    try:
-        str(report["scale"]["kind"]), list(report["transductive"])
-    except (KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} does not say how the table of {cohort} was made; materialize "
-            "gene_expression again."
-        ) from error
-    return report
+def _recorded(store: Store, cohorts: Iterable[str]) -> dict[str, tuple[str, list[str]]]:
+    """Return cohort to the scale and the transductive steps of its table."""
+    found = {}
+    for name in cohorts:
+        path = store.place("gene_expression", f"{name}.json")
+        report = read_json(path)
+        try:
+            steps = [str(step) for step in report["transductive"]]
+            found[name] = str(report["scale"]["kind"]), steps
+        except (KeyError, TypeError) as error:
+            raise StoreError(
+                f"{path} does not say how the table of {name} was made; materialize "
+                "gene_expression again."
+            ) from error
+    return found

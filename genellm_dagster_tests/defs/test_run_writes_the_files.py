@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -186,6 +187,14 @@ def test_report_is_one_file_that_says_simulated_and_research_use_only(finished: 
     addresses = re.findall(r"""(?:src|href)=["'](?!data:|#)([^"']+)""", page)
     assert [one for one in addresses if re.match(r"(https?:)?//.*\.(js|css|png|woff)", one)] == []
     assert re.findall(r"<script[^>]+src|<link[^>]+stylesheet", page) == []
+
+
+def test_report_says_which_adapter_is_registered_and_why(finished: Finished) -> None:
+    page = html.unescape((finished.study_folder / "report.html").read_text())
+    for stratum in CELLS:
+        facts = finished.json("adapter", stratum)
+        assert f"{facts['registered_model']} version {facts['version']}" in page
+        assert facts["promotion"]["reason"] in page
 
 
 def test_report_names_the_cohort_of_one_class(finished: Finished) -> None:

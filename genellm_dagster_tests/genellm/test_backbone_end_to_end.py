@@ -97,7 +97,7 @@ def test_more_genes_than_the_window_or_the_context_are_refused(tmp_path: Path):
     mistral = prepare_backbone(str(source), tmp_path / "store")
     assert mistral.context == 64
     require_room(mistral, 63)
-    with pytest.raises(ModelError, match=r"64 genes and .* can be given \(64\)"):
+    with pytest.raises(ModelError, match=r"64 tokens and .* can be given \(64\)"):
         require_room(mistral, 64)
     describe = {"genes": [f"G{n}" for n in range(64)], "low_word": "low", "high_word": "high"}
     with pytest.raises(ModelError, match="max_genes"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +20,7 @@ from genellm_dagster.genellm.session import Session
 from genellm_dagster.tokenizers.options import TokenizerOptions
 from genellm_dagster.tokenizers.protocol import token_profiles
 from genellm_dagster.tokenizers.value import ValueTokenizer
-from genellm_dagster_tests.genellm.folds import OPTIONS, Fold, Given, by_cohort
+from genellm_dagster_tests.genellm.folds import OPTIONS, Fold, Given, by_cohort, require_same
 from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
 
 
@@ -157,6 +159,21 @@ def test_states_are_loaded_once_for_folds_of_the_same_profiles(
     )
     given.validate(ensemble=1)
     assert len(loaded) == 1
+
+
+def test_a_cross_validation_that_was_stopped_trains_no_fold_twice(given: Given, tmp_path: Path):
+    def stop(fold: Fold, *_) -> None:
+        if fold.name == "GSE1":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        given.validate(checkpoints=tmp_path, on_fold=stop)
+    steps: list[tuple[int, int]] = []
+    again = given.validate(
+        checkpoints=tmp_path, progress=lambda done, total: steps.append((done, total))
+    )
+    assert steps == [(2, 6), (4, 6), (5, 6), (6, 6)]
+    require_same(again, given.validate())
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def _fit(tiny: Setting, easy, rows: np.ndarray | None = None, **changes: Any) ->
 def _lora(result: Fit, member: int = 0) -> float:
     return max(
         float(value.abs().max())
-        for name, value in result.members[member].lora.items()
+        for name, value in result.members[member].peft.items()
         if "lora_B" in name
     )
 
@@ -129,7 +129,7 @@ def test_what_is_kept_is_the_epoch_that_told_the_inner_fold_best(
     # Equal to the best is no better: 0.5 comes twice, and the first counts.
     assert result.best_epochs == [2]
     assert len(after) == 1 + 5
-    kept = list(result.members[0].lora.values())
+    kept = list(result.members[0].peft.values())
     assert any(torch.equal(value, after[2]) for value in kept)
     assert not any(torch.equal(value, after[5]) for value in kept)
 
@@ -189,7 +189,7 @@ def test_mixed_precision_gives_nearly_the_same_scores(tiny: Setting, easy, kind:
     ]
     assert results[0].losses[0][1:-1] != results[1].losses[0][1:-1]
     np.testing.assert_allclose(scores[0], scores[1], atol=0.02)
-    assert all(value.dtype == torch.float32 for value in results[1].members[0].lora.values())
+    assert all(value.dtype == torch.float32 for value in results[1].members[0].peft.values())
 
 
 def test_a_gradient_that_overflows_float16_costs_a_step_and_no_more(

@@ -87,7 +87,7 @@ def test_scores_equal_the_uncached_differentiable_forward(tiny: Setting, easy, f
     encoder = tiny.encoder()
     for member, logits in zip(fitted.members, said.logits, strict=True):
         with adapted(tiny.model, 1, AdapterOptions()) as wrapped:
-            set_peft_model_state_dict(wrapped, member.lora)
+            set_peft_model_state_dict(wrapped, member.peft)
             readout = ReadOut.of(wrapped, 1)
             for row, logit in zip(rows, logits, strict=True):
                 token = tiny.tokens(profiles.iloc[[row]])[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genellm_dagster.genellm.adapter import adapted, require_small, trainable_parameters
 from genellm_dagster.genellm.backbone import Backbone, load_model, prepare_backbone
 from genellm_dagster.genellm.options import AdapterOptions, TrainingOptions
 from genellm_dagster.genellm.prediction import predict
@@ -43,3 +44,14 @@ def test_the_pretrained_backbone_learns_and_the_adapter_obeys_the_share(
     straight = uncached(setting.tokens(profiles), setting.encoder(), len(GENES))
     never_kept = predict(setting.model, straight, rows, result.members, 1, adapter)
     np.testing.assert_allclose(said.score, never_kept.score, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["lora", "ia3", "prompt"])
+def test_the_default_adapter_of_each_kind_obeys_the_share_with_256_genes(
+    smollm2: Backbone, kind: str
+):
+    options = AdapterOptions(kind=kind)
+    with adapted(load_model(smollm2), 1, options) as wrapped:
+        trainable = trainable_parameters(wrapped, smollm2.hidden + 256, smollm2.hidden)
+    assert trainable > smollm2.hidden + 256 + 1 + smollm2.hidden
+    require_small(trainable, smollm2, options)

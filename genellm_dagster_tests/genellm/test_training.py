@@ -52,7 +52,7 @@ def test_lora_is_trained_and_lowers_the_loss(tiny: Setting, easy):
     result = _fit(tiny, easy, epochs=10, ensemble=1, adapter_learning_rate=0.02)
     assert any(
         float(value.abs().max()) > 0
-        for name, value in result.members[0].lora.items()
+        for name, value in result.members[0].peft.items()
         if "lora_B" in name
     )
     assert result.losses[0][-1] < result.losses[0][0]

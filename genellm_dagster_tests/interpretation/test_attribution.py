@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from genellm_dagster.errors import ModelError
-from genellm_dagster.genellm.adapter import Member, adapted
+from genellm_dagster.genellm.adapter import Member, adapted, trained_weights
 from genellm_dagster.genellm.backbone import load_model, load_text_tokenizer, prepare_backbone
 from genellm_dagster.genellm.embedding import GeneEmbedding
 from genellm_dagster.genellm.options import AdapterOptions
@@ -53,19 +53,21 @@ def encoder(backbone) -> PrefixEncoder:
 
 @pytest.fixture(scope="module")
 def members(encoder: PrefixEncoder) -> list[Member]:
-    """Two members whose LoRA does something and whose heads, which read genes too, differ."""
-    from peft import get_peft_model_state_dict
+    return members_with(encoder, ADAPTER)
 
+
+def members_with(encoder: PrefixEncoder, adapter: AdapterOptions) -> list[Member]:
+    """Two members whose adapter does something and whose heads, which read genes too, differ."""
     made = []
-    with adapted(encoder.model, HEAD_LAYERS, ADAPTER) as wrapped:
-        state = get_peft_model_state_dict(wrapped)
+    with adapted(encoder.model, HEAD_LAYERS, adapter) as wrapped:
+        state = trained_weights(wrapped)
     hidden = encoder.model.config.hidden_size
     for seed in (1, 2):
         random = torch.Generator().manual_seed(seed)
         made.append(
             Member(
-                lora={
-                    key: 0.1 * torch.randn(value.shape, generator=random)
+                peft={
+                    key: value + 0.1 * torch.randn(value.shape, generator=random)
                     for key, value in state.items()
                 },
                 weight=torch.randn(hidden + len(GENES), generator=random),
@@ -136,6 +138,24 @@ def test_the_explained_logit_is_the_one_that_is_predicted(
     found = run(encoder, members, explained)
     assert found.logit.to_numpy() == pytest.approx(predicted.logits.mean(axis=0), abs=2e-3)
     assert predicted.logits.std() > 0.05
+
+
+@pytest.mark.parametrize("kind", ["ia3", "prompt"])
+def test_the_explained_logit_is_the_predicted_one_for_every_kind_of_adapter(
+    encoder, backbone, tmp_path: Path, kind: str
+) -> None:
+    adapter = AdapterOptions(kind=kind)
+    members = members_with(encoder, adapter)
+    wanted = tokens(profiles(2, 1))
+    states = PrefixStates(
+        tmp_path, backbone, ValueTokenizer(GENES, TOKENIZER).describe(), HEAD_LAYERS
+    )
+    states.encode(wanted, lambda: encoder)
+    rows = np.arange(2)
+    logits = predict(encoder.model, states.load(wanted), rows, members, HEAD_LAYERS, adapter).logits
+    found = attribute(encoder, members, adapter, GENES, wanted, tokens(BACKGROUND), OPTIONS)
+    assert found.logit.to_numpy() == pytest.approx(logits.mean(axis=0), abs=2e-3)
+    assert found.median_completeness_error < 0.05
 
 
 def test_values_add_up_to_the_difference_from_the_background(encoder, members) -> None:

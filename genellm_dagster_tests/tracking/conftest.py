@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from genellm_dagster.files import write_text
 from genellm_dagster.tracking.options import TrackingOptions
 from genellm_dagster.tracking.tracker import Tracker
-
-_SERVER_START_SECONDS = 60
+from genellm_dagster_tests.served_process import served
 
 
 @pytest.fixture(scope="session")
@@ -52,50 +45,12 @@ def server(
     folder = tmp_path_factory.mktemp("server")
     # Making the tables takes seconds; a copy of a database that has them does not.
     shutil.copy(store / "mlflow" / "mlflow.db", folder / "served.db")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        f"sqlite:///{folder}/served.db",
-    ]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/served.db"]
     command += ["--artifacts-destination", str(folder / "served")]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = {
-        **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    log = folder / "log.txt"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=folder,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _await(address, process, log)
+    with served(command, folder, environment, "health") as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
-
-
-def _await(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _SERVER_START_SECONDS
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{address}/health", timeout=5).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    pytest.fail(f"the tracking server did not start: {log.read_text()}")

@@ -184,6 +184,7 @@ def test_a_registered_adapter_scores_as_the_one_that_was_trained(
     card = AdapterCard(
         backbone=backbone.name,
         backbone_sha256=backbone.sha256,
+        numbers="float32",
         tokenizer={},
         profiles=ProfileRecipe(normalisation={}),
         head_layers=1,
@@ -207,7 +208,7 @@ def test_a_registered_adapter_scores_as_the_one_that_was_trained(
     # Both parts come back: without the score head, or without LoRA, the scores are others.
     for part in (
         {"weight": torch.ones(backbone.hidden)},
-        {"lora": {key: value * 0 for key, value in again.members[0].lora.items()}},
+        {"peft": {key: value * 0 for key, value in again.members[0].peft.items()}},
     ):
         without = [replace(one, **part) for one in again.members]
         assert (

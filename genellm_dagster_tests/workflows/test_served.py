@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +21,9 @@ from genellm_dagster.tracking.served import answer, backbone_by_hash, scorer_of
 from genellm_dagster.tracking.tracker import Tracker
 from genellm_dagster.workflows.new_cohort import predict_cohort
 from genellm_dagster_tests.finished import CELLS, CHILDREN, Finished
+from genellm_dagster_tests.served_process import served
 
 COHORT = CELLS[CHILDREN][0]
-_START_SECONDS = 180
 _ANSWER = {"sample", "score", "uncertainty", "probability", "coverage", "refused"}
 
 
@@ -52,50 +48,20 @@ def predicted(finished: Finished, request_table: pd.DataFrame) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def address(finished: Finished, tracker: Tracker, tmp_path_factory) -> Iterator[str]:
     """``mlflow models serve`` on the champion, in its own process and another folder."""
-    with socket.socket() as free:
-        try:
-            free.bind(("127.0.0.1", 0))
-        except OSError as error:
-            pytest.skip(f"no port of this machine can be listened on ({error})")
-        port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("served")
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     command += ["-m", f"models:/demo-{CHILDREN}@champion"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
     environment = {
-        **os.environ,
         "MLFLOW_TRACKING_URI": tracker.uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PYTHONPATH": str(Path(genellm_dagster.__file__).parents[1]),
         # `mlflow` starts `uvicorn` by its name.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    environment.pop("GENELLM_STORE", None)
-    log = folder / "log.txt"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=folder,
-            start_new_session=True,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _await(url, process, log)
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
-
-
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/ping", timeout=5).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            time.sleep(0.3)
-    pytest.fail(f"the model was not served: {log.read_text()}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GENELLM_STORE", raising=False)
+        with served(command, folder, environment, "ping") as url:
+            yield url
 
 
 def _ask(address: str, body: object) -> httpx.Response:

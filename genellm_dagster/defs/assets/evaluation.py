@@ -94,7 +94,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "backbone": parts.same("backbone"),
             "sheets": parts.every("sample_sheet"),
             "tables": parts.cells_of_stratum("qc_expression"),
-            "gene_vocabulary": parts.same("gene_vocabulary"),
+            "tokenizer": parts.same("tokenizer"),
             "tokens": parts.cells_of_stratum("token_dataset"),
             "adapter": parts.same("adapter"),
         },
@@ -116,7 +116,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         backbone: dict,
         sheets: dict[str, pd.DataFrame],
         tables: dict[tuple[str, str], pd.DataFrame],
-        gene_vocabulary: pd.DataFrame,
+        tokenizer: dict,
         tokens: dict[tuple[str, str], pd.DataFrame],
         adapter: dict,
     ) -> dg.MaterializeResult:
@@ -126,23 +126,28 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
 
         stratum = context.partition_key
         data = stratum_samples(study, stratum, sheets, tables)
-        values, signature, error = explain_stratum(
-            pretrained_session(settings, store.of_study, backbone, gene_vocabulary),
+        found = explain_stratum(
+            pretrained_session(settings, store.of_study, backbone, tokenizer),
             store.place("adapter", stratum),
             data.samples,
             tokens,
             settings,
             reporter(context, f"attributions of {stratum}"),
         )
+        signature = found.signature
         write_parquet(store.place("gene_attributions", f"{stratum}.signature.parquet"), signature)
         top = signature.head(settings.evaluation.top_genes).set_index("gene")["mean_abs"]
         return dg.MaterializeResult(
-            value=values,
+            value=found.values,
             metadata={
-                "explained_samples": len(values),
-                "median_completeness_error": error,
+                "explained_samples": len(found.values),
+                "median_completeness_error": found.completeness_error,
                 "signature": shown.markdown(signature, rows=settings.evaluation.top_genes),
-                "top_genes": shown.bars(top, "mean |SHAP value| of the logit"),
+                **(
+                    {"note": found.note}
+                    if found.note
+                    else {"top_genes": shown.bars(top, "mean |SHAP value| of the logit")}
+                ),
             },
             check_results=[checks.structure(context.asset_key, signature, "gene_signature")],
         )

@@ -46,7 +46,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         partitions_def=parts.cell,
         ins={
             "backbone": parts.same("backbone"),
-            "gene_vocabulary": parts.of_cell("gene_vocabulary", STRATUM),
+            "tokenizer": parts.of_cell("tokenizer", STRATUM),
             "token_dataset": parts.same("token_dataset"),
         },
         kinds={"pytorch", "numpy"},
@@ -59,7 +59,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         settings: dg.ResourceParam[Settings],
         store: StoreResource,
         backbone: dict,
-        gene_vocabulary: pd.DataFrame,
+        tokenizer: dict,
         token_dataset: pd.DataFrame,
     ) -> dg.MaterializeResult[dict[str, Any]]:
         from genellm_dagster.tokenizers.protocol import token_profiles
@@ -68,7 +68,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         cohort, stratum = cell_of(context)
         profiles = token_profiles(token_dataset)
         done = {}
-        for name, session in sessions(settings, store.of_study, backbone, gene_vocabulary).items():
+        for name, session in sessions(settings, store.of_study, backbone, tokenizer).items():
             label = f"prefix of {cohort} {stratum} ({name})"
             done[name] = asdict(session.encode(profiles, reporter(context, label)))
         return dg.MaterializeResult(value=done, metadata={"encoded": dg.MetadataValue.json(done)})
@@ -82,7 +82,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "sheets": parts.every("sample_sheet"),
             "tables": parts.cells_of_stratum("qc_expression"),
             "sample_overlap": parts.same("sample_overlap"),
-            "gene_vocabulary": parts.same("gene_vocabulary"),
+            "tokenizer": parts.same("tokenizer"),
             "tokens": parts.cells_of_stratum("token_dataset"),
         },
         deps=[
@@ -116,7 +116,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         sheets: dict[str, pd.DataFrame],
         tables: dict[tuple[str, str], pd.DataFrame],
         sample_overlap: pd.DataFrame,
-        gene_vocabulary: pd.DataFrame,
+        tokenizer: dict,
         tokens: dict[tuple[str, str], pd.DataFrame],
     ) -> dg.MaterializeResult:
         from genellm_dagster.evaluation.folds import make_folds
@@ -131,7 +131,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             tracking.tracker(settings),
             study,
             stratum,
-            sessions(settings, store.of_study, backbone, gene_vocabulary),
+            sessions(settings, store.of_study, backbone, tokenizer),
             data.samples,
             tokens,
             read_json(store.place("profiles", f"{stratum}.json"))["marks"],
@@ -229,7 +229,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "sheets": parts.every("sample_sheet"),
             "tables": parts.cells_of_stratum("qc_expression"),
             "sample_overlap": parts.same("sample_overlap"),
-            "gene_vocabulary": parts.same("gene_vocabulary"),
+            "tokenizer": parts.same("tokenizer"),
             "tokens": parts.cells_of_stratum("token_dataset"),
             "cross_validation": parts.same("cross_validation"),
         },
@@ -249,7 +249,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         sheets: dict[str, pd.DataFrame],
         tables: dict[tuple[str, str], pd.DataFrame],
         sample_overlap: pd.DataFrame,
-        gene_vocabulary: pd.DataFrame,
+        tokenizer: dict,
         tokens: dict[tuple[str, str], pd.DataFrame],
         cross_validation: pd.DataFrame,
     ) -> dg.MaterializeResult[dict[str, Any]]:
@@ -265,7 +265,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             tracking.tracker(settings),
             study,
             stratum,
-            pretrained_session(settings, store.of_study, backbone, gene_vocabulary),
+            pretrained_session(settings, store.of_study, backbone, tokenizer),
             data.samples,
             make_folds(data.samples, sample_overlap, settings.evaluation).groups,
             tokens,

@@ -1,5 +1,7 @@
 """Group tokens: the genes of each stratum's model, and profiles as the backbone reads them."""
 
+from typing import Any
+
 import dagster as dg
 import pandas as pd
 
@@ -91,7 +93,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         genes = gene_vocabulary["gene"].tolist()
         marks = table_marks(store.of_study, data.tables)
         made = stratum_profiles(data, genes, folds, settings.expression, marks)
-        view = view_of_stratum(data, genes, study, sheets, settings.expression)
+        view = view_of_stratum(data, genes, made, study, sheets, settings.expression)
         beside = {"learned": made.learned, "marks": made.marks, "batch": view.as_json()}
         write_json(store.place("profiles", f"{stratum}.json"), beside)
         return dg.MaterializeResult(
@@ -110,12 +112,50 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         )
 
     @dg.asset(
+        key=parts.key("tokenizer"),
+        group_name=GROUP,
+        partitions_def=parts.stratum,
+        ins={
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.cells_of_stratum("qc_expression"),
+            "sample_overlap": parts.same("sample_overlap"),
+            "profiles": parts.same("profiles"),
+        },
+        kinds={"json"},
+        io_manager_key="json",
+        description="What turns profiles into tokens: one tokenizer for all folds, or one a fold "
+        "where it learns, as it must, from the profiles of its training side.",
+    )
+    def tokenizer(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        sample_overlap: pd.DataFrame,
+        profiles: pd.DataFrame,
+    ) -> dg.MaterializeResult[dict[str, Any]]:
+        from genellm_dagster.evaluation.folds import make_folds
+        from genellm_dagster.workflows.tokenizers import kept_of_expression, stratum_tokenizers
+
+        data = stratum_samples(study, context.partition_key, sheets, tables)
+        folds = make_folds(data.samples, sample_overlap, settings.evaluation)
+        made = stratum_tokenizers(profiles, folds, settings.tokenizer)
+        return dg.MaterializeResult(
+            value=made,
+            metadata={
+                "kind": settings.tokenizer.kind,
+                "sets": ", ".join(made),
+                "kept_of_expression": shown.markdown(kept_of_expression(profiles, folds, made)),
+            },
+        )
+
+    @dg.asset(
         key=parts.key("token_dataset"),
         group_name=GROUP,
         partitions_def=parts.cell,
         ins={
             "profiles": parts.of_cell("profiles", STRATUM),
-            "gene_vocabulary": parts.of_cell("gene_vocabulary", STRATUM),
+            "tokenizer": parts.of_cell("tokenizer", STRATUM),
         },
         kinds={"pandas", "parquet"},
         dagster_type=dg.Any,
@@ -126,20 +166,19 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             )
         ],
         description="Token profiles: which genes of the vocabulary a sample has, in reading order, "
-        "and how far each is moved from its symbol's embedding. Absent genes have no token.",
+        "and how far each is moved from its symbol's embedding. Absent genes have no token. "
+        "`genellm tokens show GSM` prints one.",
     )
     def token_dataset(
         context: dg.AssetExecutionContext,
-        settings: dg.ResourceParam[Settings],
         profiles: pd.DataFrame,
-        gene_vocabulary: pd.DataFrame,
+        tokenizer: dict,
     ) -> dg.MaterializeResult:
-        from genellm_dagster.tokenizers.value import ValueTokenizer
-        from genellm_dagster.workflows.profiles import tokens_of
+        from genellm_dagster.workflows.tokenizers import tokenizer_of, tokens_of
 
         cohort, _ = cell_of(context)
-        genes = gene_vocabulary["gene"].tolist()
-        tokens = tokens_of(profiles, cohort, ValueTokenizer(genes, settings.tokenizer))
+        genes = tokenizer_of(tokenizer)["genes"]
+        tokens = tokens_of(profiles, cohort, tokenizer)
         lengths = tokens["genes"].map(len)
         return dg.MaterializeResult(
             value=tokens,
@@ -153,4 +192,4 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             check_results=[checks.structure(context.asset_key, tokens, "token_dataset")],
         )
 
-    return [gene_vocabulary, profiles, token_dataset]
+    return [gene_vocabulary, profiles, tokenizer, token_dataset]
