@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genellm_dagster.cli_cohort import cohort_app
+from genellm_dagster.cli_tune import tune
 from genellm_dagster.errors import GeneLLMError
 from genellm_dagster.terminal import (
     BackboneOption,
@@ -44,6 +45,7 @@ app = typer.Typer(
     help="Age-stratified transcriptome language models from public whole-blood series.",
 )
 app.add_typer(cohort_app, name="cohort")
+app.command()(tune)
 
 _TABLES = (".parquet", ".csv")
 
