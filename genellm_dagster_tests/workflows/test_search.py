@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from genellm_dagster.workflows.search import (
     tracked_search,
 )
 from genellm_dagster_tests.defs.makers import a_study
+from genellm_dagster_tests.finished import ADULTS, CELLS, CHILDREN, Finished
 from genellm_dagster_tests.genellm.makers import GENES, simulated
 
 STUDY = a_study("GSE0", "GSE1", "GSE2")
@@ -225,3 +228,45 @@ def test_a_new_search_makes_the_models_of_its_stratum_be_trained_again(place: Pa
     assert before.keys() == {"adult"}
     write_json(place, {**read_json(place), "url": "elsewhere"})
     assert digests(tuned=True) != before
+
+
+@pytest.fixture
+def copied(of_finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished run's store, because a search leaves runs in it."""
+    store = tmp_path / "store"
+    shutil.copytree(of_finished.store, store)
+    monkeypatch.setenv("GENELLM_STORE", str(store))
+    space = {"training.whitening": {"low": 0, "high": 0.5}}
+    monkeypatch.setenv("GENELLM_SEARCH__SPACE", json.dumps(space))
+    return store
+
+
+def test_the_command_searches_a_stratum_and_goes_on_from_what_is_done(copied: Path, genellm):
+    said = genellm("tune", "--study", "demo", "--stratum", ADULTS, "--trials", "2", "--json")
+    assert said.status == 0, said.err
+    found = json.loads(said.out)
+    written = read_json(copied / "demo" / "tuned_options" / f"{ADULTS}.json")
+    assert found == {ADULTS: written}
+    assert list(written["folds"]) == [*CELLS[ADULTS], "all"]
+    assert {fold["trials"] for fold in written["folds"].values()} == {2}
+    assert written["simulated"] is True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genellm_dagster.genellm.search.fit", None)
+        again = genellm("tune", "--study", "demo", "--stratum", ADULTS, "--trials", "2")
+    assert again.status == 0, again.err
+    assert "SIMULATED demo adult" in again.out
+    assert "GENELLM_MODEL__TUNED=true" in again.out
+    for fold in written["folds"].values():
+        assert f"{fold['default_value']:.4g}" in again.out
+
+
+def test_a_stratum_that_is_none_or_was_not_run_is_one_sentence(
+    copied: Path, genellm, monkeypatch: pytest.MonkeyPatch
+):
+    said = genellm("tune", "--study", "demo", "--stratum", "elderly")
+    assert (said.status, len(said.sentences)) == (1, 1)
+    assert "has no stratum 'elderly'" in said.err
+    shutil.rmtree(copied / "demo" / "token_dataset")
+    said = genellm("tune", "--study", "demo", "--stratum", CHILDREN)
+    assert (said.status, len(said.sentences)) == (1, 1)
+    assert "genellm run" in said.err
