@@ -8,18 +8,15 @@ that what is found is never worse than they are on the inner folds.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from genellm_dagster.errors import ModelError, StoreError
+from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.adapter import adapted, require_small, trainable_parameters
 from genellm_dagster.genellm.inner_folds import Integers, inner_folds
 from genellm_dagster.genellm.kept_inputs import KeptInputs
@@ -35,6 +32,15 @@ from genellm_dagster.genellm.search_options import (
     value_of,
     with_values,
 )
+from genellm_dagster.genellm.search_trials import (
+    LOSSES,
+    REFUSED,
+    Trial,
+    decoded,
+    finished_trials,
+    next_trial,
+    open_study,
+)
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.genellm.states import StateSet
 from genellm_dagster.genellm.training import fit, kept_for
@@ -43,7 +49,6 @@ from genellm_dagster.tokenizers.protocol import TokenProfile
 if TYPE_CHECKING:
     import optuna
 
-_LOSSES, _REFUSED = "losses", "refused"
 # Keeps the logarithm of a score of exactly 0 or 1 finite.
 _LEAST_SCORE = 1e-12
 
@@ -98,23 +103,6 @@ class TrainingSide:
                 ],
             }
         )
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One candidate.
-
-    Attributes:
-        values: Dotted name of each searched setting to its value.
-        losses: Log loss on each inner fold that it was tried on, in their order.
-        loss: Mean of them; None where it was given up or refused before the last.
-        refused: Why it could not be trained, or None.
-    """
-
-    values: dict[str, Any]
-    losses: tuple[float, ...]
-    loss: float | None
-    refused: str | None
 
 
 @dataclass(frozen=True)
@@ -175,13 +163,13 @@ def search_options(
             total = max(search.trials, trials)
             progress(trials * len(inner) + folds, total * len(inner))
 
-    with _study(trials_file, side.address(options, space, search)) as study:
-        finished = _finished(study)
+    with open_study(trials_file, side.address(options, space, search)) as study:
+        finished = finished_trials(study)
         while len(finished) < search.trials:
             report(len(finished))
-            trial = _next_trial(study, options, space, search, len(finished))
+            trial = next_trial(study, options, space, search, len(finished))
             _try(study, trial, fits, finished, partial(report, len(finished)))
-            finished = _finished(study)
+            finished = finished_trials(study)
         report(len(finished))
     whole = [trial for trial in finished if trial.loss is not None]
     # The first of equals: the options as they are set, if they are among them.
@@ -284,7 +272,7 @@ def _try(
     """Try a candidate on one inner fold after the other, and write down how it ended."""
     from optuna.trial import TrialState
 
-    values, losses = _decoded(trial.params), list[float]()
+    values, losses = decoded(trial.params), list[float]()
     # Choices and whole numbers come again, and a fit gives the same each time.
     known = next((one.losses for one in finished if one.values == values), ())
     for number in range(len(fits.inner)):
@@ -294,10 +282,10 @@ def _try(
             if not finished:
                 study.tell(trial, state=TrialState.FAIL)
                 raise
-            trial.set_user_attr(_REFUSED, str(error))
+            trial.set_user_attr(REFUSED, str(error))
             study.tell(trial, state=TrialState.PRUNED)
             return
-        trial.set_user_attr(_LOSSES, losses)
+        trial.set_user_attr(LOSSES, losses)
         # Means over the same folds: the sampler compares candidates that were given up by them.
         trial.report(float(np.mean(losses)), number)
         report(number + 1)
@@ -353,104 +341,7 @@ def _require_small(session: Session, options: GeneLLMOptions) -> None:
     require_small(trainable, session.backbone, options.adapter)
 
 
-def _next_trial(
-    study: optuna.Study,
-    options: GeneLLMOptions,
-    space: Space,
-    search: SearchOptions,
-    finished: int,
-) -> optuna.Trial:
-    from optuna.samplers import TPESampler
-    from optuna.trial import TrialState
-
-    # A seed for each trial, so that what comes next does not depend on when the process began.
-    seed = np.random.SeedSequence([search.seed, finished]).generate_state(1)[0]
-    study.sampler = TPESampler(n_startup_trials=search.random_trials, seed=int(seed))
-    if not finished and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial(
-            {name: _encoded(part, value_of(options, name)) for name, part in space.items()}
-        )
-    return study.ask({name: _distribution(part) for name, part in space.items()})
-
-
-def _distribution(part: Any) -> optuna.distributions.BaseDistribution:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    if not isinstance(part, Range):
-        return CategoricalDistribution([_encoded(part, value) for value in part.one_of])
-    if part.whole:
-        return IntDistribution(int(part.low), int(part.high), log=part.log)
-    return FloatDistribution(part.low, part.high, log=part.log)
-
-
-def _encoded(part: Any, value: Any) -> Any:
-    """A choice is kept as JSON: it may be a list, which Optuna does not keep."""
-    return value if isinstance(part, Range) else json.dumps(value)
-
-
-def _decoded(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: json.loads(value) if isinstance(value, str) else value
-        for name, value in params.items()
-    }
-
-
 def _differing(options: GeneLLMOptions, values: Mapping[str, Any]) -> dict[str, Any]:
     # As JSON, in which a tuple is a list.
     now = {name: json.loads(json.dumps(value_of(options, name))) for name in values}
     return {name: value for name, value in values.items() if value != now[name]}
-
-
-def _finished(study: optuna.Study) -> list[Trial]:
-    from optuna.trial import TrialState
-
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    return [
-        Trial(
-            values=_decoded(trial.params),
-            losses=tuple(trial.user_attrs.get(_LOSSES, ())),
-            loss=trial.value if trial.state == TrialState.COMPLETE else None,
-            refused=trial.user_attrs.get(_REFUSED),
-        )
-        for trial in study.get_trials(deepcopy=False, states=ended)
-    ]
-
-
-@contextmanager
-def _study(path: Path, address: str) -> Iterator[optuna.Study]:
-    """Open the trials of a search, alone; those that a killed process left open are closed."""
-    import optuna
-    from optuna.trial import TrialState
-    from sqlalchemy.exc import SQLAlchemyError
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f"{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(
-            f"Another process searches in {path}; wait until it has ended, or end it."
-        ) from error
-    optuna.logging.set_verbosity(logging.WARNING)
-    try:
-        try:
-            storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
-            study = optuna.create_study(storage=storage, study_name=address, load_if_exists=True)
-        except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise StoreError(
-                f"The trials in {path} cannot be read ({first}); delete the file and run again."
-            ) from error
-        try:
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                study.tell(trial.number, state=TrialState.FAIL)
-            yield study
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
-    finally:
-        lock.release()

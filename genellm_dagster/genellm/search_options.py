@@ -133,7 +133,7 @@ class SearchOptions(BaseModel):
     )
     seed: int = Field(default=20, ge=0, description="Seed of the inner folds and the candidates.")
     space: Space = Field(
-        default=_SPACE,
+        default_factory=lambda: dict(_SPACE),
         description="What is searched: the name of a setting of the model below adapter or "
         "training (prefix.head_layers too, but each depth has the frozen prefix run again) to "
         "{low, high, log, whole} or {one_of}. Rank (no more than max_trainable_share allows), "

@@ -18,7 +18,6 @@ from genellm_dagster.genellm.options import AdapterOptions, GeneLLMOptions, Trai
 from genellm_dagster.genellm.search import (
     Found,
     TrainingSide,
-    Trial,
     log_loss_at_equal_prevalence,
     search_options,
 )
@@ -29,6 +28,7 @@ from genellm_dagster.genellm.search_options import (
     value_of,
     with_values,
 )
+from genellm_dagster.genellm.search_trials import Trial
 from genellm_dagster_tests.genellm.search_process import (
     OPTIONS,
     SEARCH,
@@ -82,6 +82,16 @@ def test_the_options_stay_when_no_candidate_is_better(side, tmp_path: Path):
     found = search_options(side, OPTIONS, of(space), tmp_path / "trials.sqlite")
     assert found.changed == {}
     assert found.loss == found.default_loss
+
+
+def test_a_candidate_that_falls_behind_is_given_up_before_the_last_inner_fold(side, tmp_path: Path):
+    space = {"training.head_penalties": Choice(one_of=([100.0], [300.0], [1000.0]))}
+    search = SearchOptions(trials=4, random_trials=1, space=space)
+    found = search_options(side, OPTIONS, search, tmp_path / "trials.sqlite")
+    behind = [one for one in found.trials if one.values["training.head_penalties"] != [0.01]]
+    assert behind
+    assert all(one.loss is None and 0 < len(one.losses) < 3 for one in behind)
+    assert found.changed == {}
 
 
 def test_one_seed_gives_one_search_and_another_seed_another(side, straight, tmp_path: Path):
