@@ -245,6 +245,11 @@ class GeneLLMOptions(BaseModel):
     prefix: PrefixOptions = Field(default_factory=PrefixOptions, description="The frozen prefix.")
     adapter: AdapterOptions = Field(default_factory=AdapterOptions, description="The adapter.")
     training: TrainingOptions = Field(default_factory=TrainingOptions, description="Training.")
+    tuned: bool = Field(
+        default=False,
+        description="Train each fold, and the adapter, with the options that `genellm tune` found "
+        "on inner folds of its own training samples.",
+    )
     min_gene_coverage: float = Field(
         default=0.5,
         gt=0,
