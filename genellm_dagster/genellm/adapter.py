@@ -89,6 +89,8 @@ class AdapterCard(BaseModel):
         options: Of the adapter.
         trainable: Parameters that were trained, of one member.
         total: Parameters of the backbone.
+        temperature: By which logits are divided for a calibrated probability; 1 where none was
+            learned.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,6 +104,7 @@ class AdapterCard(BaseModel):
     options: AdapterOptions
     trainable: int
     total: int
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     @property
     def share(self) -> float:

@@ -218,6 +218,7 @@ def fit_all(
         options=options.adapter,
         trainable=result.trainable,
         total=backbone.parameters,
+        temperature=result.temperature,
     )
     return Adapter(card=card, members=result.members)
 

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 # Rounding over spread that the median gene's readings may have (on all real strata one of the first
 # two ridges stays below it; more moved scores by 1e-3), and that one gene's may have before it is
-# not read at all. Where a token draws all attention its state is thousands of times the others',
-# and so is its rounding, which the next token takes over.
-_NOISE = 1.2e-3
-_NOISE_OF_ONE = 4e-3
+# not read at all.
+_NOISE = 0.85e-3
+_NOISE_OF_ONE = 2.8e-3
 # Bits that float16 keeps of a number.
 _BITS = 11
 # Tokens that the direction is learned from: enough for its width, and no more time than that takes.
@@ -137,11 +136,9 @@ def _own_states(states: StateSet, rows: torch.Tensor) -> tuple[torch.Tensor, tor
 
 
 def _rounding(delta: torch.Tensor) -> torch.Tensor:
-    """Variance that rounding to float16 gives each number, with what it hands to the next token."""
+    """Variance that rounding to float16 gives each number."""
     step = torch.exp2((torch.frexp(delta.float()).exponent - _BITS).float())
-    variance = step.masked_fill(delta == 0, 0.0).square() / 12.0
-    variance[:, 1:] += variance[:, :-1].clone()
-    return variance
+    return step.masked_fill(delta == 0, 0.0).square() / 12.0
 
 
 def _by_gene(told: torch.Tensor, genes: torch.Tensor, number: int) -> torch.Tensor:

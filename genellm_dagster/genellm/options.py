@@ -210,6 +210,32 @@ class TrainingOptions(BaseModel):
         "so that its spread shows what the training samples leave open; from the seeds of LoRA "
         "alone it is nearly zero. The members' mean stays that of the samples as they are.",
     )
+    loss: Literal["cross_entropy", "focal"] = Field(
+        default="cross_entropy",
+        description="What LoRA is trained on, each class of each cohort weighing the same. focal "
+        "turns it to the samples that are still told wrong. The score head, solved before and "
+        "after, stays a penalised logistic regression: its problem is convex.",
+    )
+    focal_gamma: float = Field(
+        default=2.0,
+        ge=0,
+        le=10,
+        description="How far focal loss leaves out what is told well; at 0 it is cross_entropy.",
+    )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="Epochs without a lower log loss on an inner fold, after which a member stops; "
+        "the weights of its best epoch are kept, those from before the first included. Each member "
+        "leaves out another inner fold while LoRA is trained; its head is solved on all samples. 0 "
+        "trains all epochs on all samples.",
+    )
+    mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Number type of the products in a training step. auto: on CUDA bfloat16 where "
+        "the card has it, else float16; elsewhere none. float16 scales the loss, so that small "
+        "gradients are not lost. The heads are solved, and samples scored, without it.",
+    )
     warmup_share: float = Field(
         default=0.1, ge=0, lt=1, description="Share of the steps that warm up."
     )

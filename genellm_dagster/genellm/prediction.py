@@ -31,6 +31,8 @@ class Prediction:
     Attributes:
         score: Mean over the members of the probability of being a case, at equal prevalence.
         uncertainty: Standard deviation of that probability over the members.
+        probability: The same mean of logits divided by the temperature: calibrated on inner folds,
+            at equal prevalence.
         logits: Members x samples.
         representation: Scaled representation of each sample, mean over the members: all that the
             head reads, the pooled read-out first, then the genes; samples x dimensions.
@@ -38,6 +40,7 @@ class Prediction:
 
     score: np.ndarray
     uncertainty: np.ndarray
+    probability: np.ndarray
     logits: np.ndarray
     representation: np.ndarray
 
@@ -51,6 +54,7 @@ def predict(
     options: AdapterOptions,
     kept: KeptInputs | None = None,
     batch: int = _BATCH,
+    temperature: float = 1.0,
 ) -> Prediction:
     """Score samples.
 
@@ -63,6 +67,7 @@ def predict(
         options: Of the adapter.
         kept: The frozen side of the last layer, when the caller has it.
         batch: Samples read out at once.
+        temperature: Of the fit, for calibrated probabilities; 1 leaves them what scores are.
 
     Returns:
         Scores, their spread, and representations, in the order of ``rows``.
@@ -78,13 +83,19 @@ def predict(
         logits.append((features @ member.weight + member.bias).double().numpy())
         representations.append(features.numpy())
     stacked = np.stack(logits)
-    probability = 1.0 / (1.0 + np.exp(-stacked))
+    each = _probability(stacked)
     return Prediction(
-        score=probability.mean(axis=0),
-        uncertainty=probability.std(axis=0),
+        score=each.mean(axis=0),
+        uncertainty=each.std(axis=0),
+        probability=_probability(stacked / temperature).mean(axis=0),
         logits=stacked,
         representation=np.mean(representations, axis=0),
     )
+
+
+def _probability(logits: np.ndarray) -> np.ndarray:
+    probability: np.ndarray = 1.0 / (1.0 + np.exp(-logits))
+    return probability
 
 
 def require_fitting(card: AdapterCard, backbone: Backbone, numbers: str | None = None) -> None:

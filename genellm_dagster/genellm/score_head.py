@@ -45,6 +45,32 @@ class ScoreHead:
     loss: float
 
 
+@dataclass(frozen=True)
+class InnerScores:
+    """What a head that was trained on one side of an inner fold says of the other.
+
+    Attributes:
+        logits: One a sample of the test side.
+        cases: 0 or 1 of each.
+    """
+
+    logits: Floats
+    cases: Floats
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A penalty, and what was seen of it.
+
+    Attributes:
+        penalty: Of the weights.
+        inner: What heads with that penalty say of each inner fold's test side.
+    """
+
+    penalty: float
+    inner: tuple[InnerScores, ...]
+
+
 def solve_head(
     features: Floats,
     cases: Floats,
@@ -81,7 +107,10 @@ def solve_head(
     slope, intercepts = problem.split(problem.solve(penalty, intercept_penalty))
     logits = features @ (weight := evening(slope[None])[0]) + intercepts[cohorts]
     return ScoreHead(
-        weight, intercepts, _bias(intercepts, cases, cohorts), _loss(logits, cases, share)
+        weight,
+        intercepts,
+        common_intercept(intercepts, cases, cohorts),
+        log_loss(logits, cases, share),
     )
 
 
@@ -95,7 +124,7 @@ def choose_penalty(
     intercept_penalty: float,
     whitening: float = 0.0,
     whitened: int | None = None,
-) -> float:
+) -> Chosen:
     """Choose the penalty of the weights on inner folds.
 
     Each inner fold scores its test side as a cohort that was not trained on; what counts is the log
@@ -114,27 +143,30 @@ def choose_penalty(
 
     Returns:
         The one with the least loss, the larger one on ties; the middle one where there is no inner
-        fold.
+        fold. With it, what its heads say of the test sides.
     """
     ordered = sorted(penalties, reverse=True)
-    if len(ordered) == 1 or not inner:
-        return ordered[len(ordered) // 2]
+    if not inner:
+        return Chosen(ordered[len(ordered) // 2], ())
     evened = _evening(features, cohorts, weights / weights.sum(), whitening, whitened)(features)
     losses = np.zeros(len(ordered))
+    said: list[list[InnerScores]] = [[] for _ in ordered]
     for train, test in inner:
         there = np.unique(cohorts[train], return_inverse=True)[1]
         problem = _Problem(
             evened[train], cases[train], there, weights[train] / weights[train].sum()
         )
         parameters = None
-        equal = np.where(cases[test] == 1, 0.5 / cases[test].sum(), 0.5 / (1 - cases[test]).sum())
+        equal = equal_prevalence(cases[test])
         for number, penalty in enumerate(ordered):
             # The last solution is near the next one: penalties fall.
             parameters = problem.solve(penalty, intercept_penalty, parameters)
             slope, intercepts = problem.split(parameters)
-            logits = evened[test] @ slope + _bias(intercepts, cases[train], there)
-            losses[number] += _loss(logits, cases[test], equal)
-    return ordered[int(np.argmin(np.round(losses, 9)))]
+            logits = evened[test] @ slope + common_intercept(intercepts, cases[train], there)
+            losses[number] += log_loss(logits, cases[test], equal)
+            said[number].append(InnerScores(logits, cases[test]))
+    best = int(np.argmin(np.round(losses, 9)))
+    return Chosen(ordered[best], tuple(said[best]))
 
 
 class _Problem:
@@ -166,7 +198,7 @@ class _Problem:
         form[width:, width:] = intercept_penalty * self.spread + _HOLD * np.eye(len(self.spread))
 
         def value(parameters: Floats) -> float:
-            loss = _loss(design @ parameters, self.cases, self.share)
+            loss = log_loss(design @ parameters, self.cases, self.share)
             return loss + 0.5 * float(parameters @ form @ parameters)
 
         found = np.zeros(design.shape[1]) if start is None else start
@@ -199,11 +231,24 @@ class _Problem:
         return slope, parameters[self.width :] - self.centre @ slope
 
 
-def _loss(logits: Floats, cases: Floats, share: Floats) -> float:
+def log_loss(logits: Floats, cases: Floats, share: Floats) -> float:
+    """Return the log loss of samples whose shares add up to 1."""
     return float(share @ (np.logaddexp(0.0, logits) - cases * logits))
 
 
-def _bias(intercepts: Floats, cases: Floats, cohorts: Integers) -> float:
+def equal_prevalence(cases: Floats) -> Floats:
+    """Return shares of samples, adding up to 1, in which either class has one half."""
+    return np.where(cases == 1, 0.5 / cases.sum(), 0.5 / (1 - cases).sum())
+
+
+def common_intercept(intercepts: Floats, cases: Floats, cohorts: Integers) -> float:
+    """Return the intercept for a cohort that was not trained on, as :class:`ScoreHead` has it.
+
+    Args:
+        intercepts: One a training cohort.
+        cases: 0 or 1 of each training sample.
+        cohorts: Number of each one's cohort.
+    """
     numbers = np.arange(len(intercepts))
     both = [0 < cases[cohorts == number].mean() < 1 for number in numbers]
     return float(intercepts[both].mean() if any(both) else intercepts.mean())

@@ -32,8 +32,8 @@ class Scores:
     """What an adapter says of samples.
 
     Attributes:
-        table: One row a scored sample: gsm, score, uncertainty, probability, coverage (share of
-            the model's genes that the sample has).
+        table: One row a scored sample: gsm, score, uncertainty, probability (calibrated on inner
+            folds), coverage (share of the model's genes that the sample has).
         refused: Samples that are not scored, and the share of the model's genes that each has.
         marks: Steps in which other samples, or labels, took part.
     """
@@ -123,12 +123,11 @@ class Scorer:
         profiles = token_profiles(tokenizer.transform(made.profiles))
         table = pd.concat([self._said(alike) for alike in _alike(profiles)])
         table = table.loc[[profile.gsm for profile in profiles]].rename_axis(index="gsm")
-        # The score is a probability already, at equal prevalence; nothing calibrates it yet.
-        table = table.assign(probability=table["score"], coverage=coverage[table.index])
+        table = table.assign(coverage=coverage[table.index])
         return Scores(table.reset_index()[list(SCORE_COLUMNS)], refused, made.marks)
 
     def _said(self, profiles: list[TokenProfile]) -> pd.DataFrame:
-        """Return score and uncertainty of profiles of one length, which need no padding."""
+        """Return what is said of profiles of one length, which need no padding."""
         # Scoring puts the adapter's layers into the one model and takes them out again.
         with self._lock:
             said = predict(
@@ -139,8 +138,9 @@ class Scorer:
                 self.adapter.card.head_layers,
                 self.adapter.card.options,
                 batch=1,
+                temperature=self.adapter.card.temperature,
             )
-        found = {"score": said.score, "uncertainty": said.uncertainty}
+        found = {name: getattr(said, name) for name in ("score", "uncertainty", "probability")}
         return pd.DataFrame(found, index=[profile.gsm for profile in profiles])
 
     def _states(self, profiles: list[TokenProfile]) -> StateSet:

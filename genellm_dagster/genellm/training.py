@@ -1,15 +1,15 @@
-"""Fine-tuning: LoRA on the head layers and the score head, on kept prefix states."""
+"""Fine-tuning: the adapter on the head layers and the score head, on kept prefix states."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.adapter import (
@@ -20,20 +20,22 @@ from genellm_dagster.genellm.adapter import (
     trained_weights,
 )
 from genellm_dagster.genellm.backbone import Backbone
+from genellm_dagster.genellm.checkpoints import Checkpoints, Snapshot, fit_address
+from genellm_dagster.genellm.fit_task import FitTask
+from genellm_dagster.genellm.gradient_training import GradientTraining, sides_of, steps_of
 from genellm_dagster.genellm.head_features import HeadInput
-from genellm_dagster.genellm.inner_folds import inner_folds
 from genellm_dagster.genellm.kept_inputs import KeptInputs, keep_inputs
 from genellm_dagster.genellm.options import AdapterOptions, TrainingOptions
-from genellm_dagster.genellm.readout import ReadOut, represent
-from genellm_dagster.genellm.sample_weights import balanced_weights, reweighed
-from genellm_dagster.genellm.score_head import ScoreHead, choose_penalty, solve_head
+from genellm_dagster.genellm.readout import ReadOut
+from genellm_dagster.genellm.sample_weights import reweighed
+from genellm_dagster.genellm.score_head import ScoreHead
 from genellm_dagster.genellm.states import StateSet
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import LlamaForCausalLM
 
-_BATCH = 128
+_FIT = "fit"
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,21 @@ class Fit:
         members: The ensemble.
         trainable: Parameters trained in one member.
         losses: Mean training loss of each member: of the head on the frozen representations, of
-            each epoch, and of the final head.
+            each epoch, and of the final head. Of an epoch it is the loss of the settings, of a head
+            always log loss.
         penalty: Of the score head, chosen on inner folds.
+        temperature: By which logits are divided for a calibrated probability, learned on inner
+            folds; 1 where these are too small.
+        best_epochs: The epoch of each member whose weights are kept: the last one unless training
+            stops early; 0 when none was better than the frozen backbone.
     """
 
     members: tuple[Member, ...]
     trainable: int
     losses: list[list[float]]
     penalty: float
+    temperature: float
+    best_epochs: list[int]
 
 
 def kept_for(
@@ -84,13 +93,17 @@ def fit(
     progress: Callable[[int, int], None] | None = None,
     kept: KeptInputs | None = None,
     persons: np.ndarray | None = None,
+    checkpoints: Path | None = None,
 ) -> Fit:
     """Train an ensemble of adapters.
 
     Each training cohort has an intercept of its own, so that what differs between cohorts as a
     whole cannot pass for disease; a new cohort gets their mean. A member starts from the head that
-    is optimal on the frozen backbone's representations, trains LoRA together with the head, and
-    ends with the head that is optimal on the adapted ones.
+    is optimal on the frozen backbone's representations, trains the adapter together with the head,
+    and ends with the head that is optimal on the adapted ones.
+
+    The same arguments give the same members, whatever ran before, and with checkpoints also when
+    the process was killed in between (on a CPU to the last bit).
 
     Args:
         model: The frozen backbone.
@@ -102,151 +115,96 @@ def fit(
         head_layers: Upper layers that carry the adapter.
         adapter: What is trained.
         training: How.
-        progress: Called with steps done and steps in all.
+        progress: Called with steps done and steps in all; steps of before a kill count as done.
         kept: The frozen side of the last layer, when the caller has it (:func:`kept_for`).
         persons: Person of each training sample, none of whom inner folds tear apart; each sample is
             a person of its own when not given.
+        checkpoints: Folder from which a killed fit goes on, and where a finished one is found
+            again; any number of fits may share it, and the caller removes it. None keeps nothing.
 
     Returns:
         The trained members.
 
     Raises:
-        ModelError: When there is one class only, or the adapter is too large.
+        ModelError: When there is one class only, the adapter is too large, or training diverges.
     """
     if len(np.unique(cases)) < 2:
         raise ModelError("Training needs cases and controls; these samples hold one class only.")
+    persons = np.arange(len(rows)) if persons is None else persons
+    report = _Steps(progress)
+    address = ""
+    if checkpoints is not None:
+        address = fit_address(
+            model, backbone, states, rows, cases, cohorts, persons, head_layers, adapter, training
+        )
+    store = Checkpoints(checkpoints, address)
+    found = store.read(_FIT)
+    if found is not None:
+        report.total = found.facts["steps"]
+        report.done(report.total)
+        return _fit_of(found)
     if kept is None:
         kept = kept_for(model, states, head_layers, training)
-    task = _Task.of(
-        ReadOut(model.model, head_layers), states, rows, cases, cohorts, persons, training, kept
-    )
+    readout = ReadOut(model.model, head_layers)
+    task = FitTask.of(readout, states, rows, cases, cohorts, persons, training, kept)
+    steps = [
+        steps_of(len(sides_of(task, number, training)[0]), training)
+        for number in range(training.ensemble)
+    ]
+    report.total = sum(steps)
     trained: list[_Trained] = []
     trainable = 0
-    steps = training.epochs * math.ceil(len(rows) / training.batch_size)
     for number in range(training.ensemble):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(training.seed + number)
-            with adapted(model, head_layers, adapter) as wrapped:
-                trainable = trainable_parameters(
-                    wrapped, len(task.input.scale), len(task.input.direction)
-                )
-                require_small(trainable, backbone, adapter)
-
-                def report(step: int, before: int = number * steps) -> None:
-                    if progress is not None:
-                        progress(before + step, training.ensemble * steps)
-
-                trained.append(_fit_member(wrapped, task, head_layers, training, report))
-    losses = [one.losses for one in trained]
-    return Fit(_ensemble(trained, task.input), trainable, losses, task.penalty)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What all members of an ensemble share.
-
-    Attributes:
-        states: Prefix states.
-        rows: The training samples among them.
-        cases: 0 or 1 of each.
-        cohorts: Number of each one's cohort.
-        weights: From :func:`balanced_weights`.
-        kept: The frozen side of the last layer, or none.
-        input: What the head reads.
-        frozen: What it reads of the training samples on the frozen backbone.
-        penalty: Of the head's weights.
-    """
-
-    states: StateSet
-    rows: torch.Tensor
-    cases: np.ndarray
-    cohorts: np.ndarray
-    weights: np.ndarray
-    kept: KeptInputs | None
-    input: HeadInput
-    frozen: torch.Tensor
-    penalty: float
-
-    @classmethod
-    def of(
-        cls,
-        readout: ReadOut,
-        states: StateSet,
-        rows: np.ndarray,
-        cases: np.ndarray,
-        cohorts: np.ndarray,
-        persons: np.ndarray | None,
-        training: TrainingOptions,
-        kept: KeptInputs | None,
-    ) -> _Task:
-        number = np.unique(cohorts, return_inverse=True)[1]
-        weights = balanced_weights(cohorts, cases)
-        at = torch.as_tensor(rows)
-        read = _read(readout, states, at, kept)
-        reads = HeadInput.fit(read, states, rows, number, training.context_share)
-        frozen = reads.features(read, torch.arange(len(rows)))
-        if persons is None:
-            persons = np.arange(len(rows))
-        inner: list[tuple[np.ndarray, np.ndarray]] = []
-        if len(training.head_penalties) > 1:
-            inner = inner_folds(cases, cohorts, persons, training.inner_folds, training.seed)
-        penalty = choose_penalty(
-            _numbers(frozen),
-            cases.astype(np.float64),
-            number,
-            weights.astype(np.float64),
-            inner,
-            training.head_penalties,
-            training.intercept_penalty,
-            training.whitening,
-            reads.hidden,
-        )
-        return cls(states, at, cases, number, weights, kept, reads, frozen, penalty)
-
-    def head(
-        self, features: torch.Tensor, weights: np.ndarray, training: TrainingOptions
-    ) -> ScoreHead:
-        """Solve the head on features of the training samples."""
-        return solve_head(
-            _numbers(features),
-            self.cases.astype(np.float64),
-            self.cohorts,
-            weights.astype(np.float64),
-            self.penalty,
-            training.intercept_penalty,
-            training.whitening,
-            self.input.hidden,
-        )
+        report.before = sum(steps[:number])
+        with (
+            _seeded(training.seed + number, readout),
+            adapted(model, head_layers, adapter) as wrapped,
+        ):
+            trainable = trainable_parameters(
+                wrapped, len(task.input.scale), len(task.input.direction)
+            )
+            require_small(trainable, backbone, adapter)
+            trained.append(_member(wrapped, task, number, head_layers, training, report, store))
+        # What stopped early, or was trained before, is done as a whole.
+        report.done(steps[number])
+    result = Fit(
+        members=_ensemble(trained, task.input),
+        trainable=trainable,
+        losses=[one.losses for one in trained],
+        penalty=task.penalty,
+        temperature=task.temperature,
+        best_epochs=[one.best_epoch for one in trained],
+    )
+    store.write(_FIT, _snapshot_of(result, report.total))
+    for number in range(training.ensemble):
+        store.remove(_checkpoint(number))
+    return result
 
 
-def _fit_member(
-    wrapped: PeftModel,
-    task: _Task,
-    head_layers: int,
-    training: TrainingOptions,
-    report: Callable[[int], None],
-) -> _Trained:
-    readout = ReadOut.of(wrapped, head_layers)
-    weights = task.weights
-    if training.reweigh:
-        uniform = torch.rand(len(task.rows)).double().numpy()
-        weights = reweighed(weights, task.cohorts, task.cases, uniform)
-    features = task.frozen
-    if readout.prompt is not None:
-        # Virtual tokens change what the head reads before anything is trained.
-        read = _read(readout, task.states, task.rows, task.kept)
-        features = task.input.features(read, torch.arange(len(read)))
-    # From a solved head LoRA has a gradient at once; from a head of zeros it would have none.
-    head = task.head(features, weights, training)
-    curve = [head.loss]
-    if training.epochs:
-        curve += _train_lora(wrapped, readout, task, weights, head, training, report)
-        read = _read(readout, task.states, task.rows, task.kept)
-        features = task.input.features(read, torch.arange(len(read)))
-        head = task.head(features, weights, training)
-        curve.append(head.loss)
-    fair = task.head(features, task.weights, training) if training.reweigh else head
-    return _Trained(trained_weights(wrapped), fair, head, curve)
+class _Steps:
+    """Counts the steps of all members together, each once."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
+        self._progress = progress
+        self._told = 0
+        self.before = 0
+        self.total = 0
+
+    def done(self, step: int) -> None:
+        """Say that a step of the present member, and all before it, are done."""
+        now = self.before + step
+        if self._progress is not None and now > self._told:
+            self._progress(now, self.total)
+        self._told = max(self._told, now)
+
+
+@contextmanager
+def _seeded(seed: int, readout: ReadOut) -> Iterator[None]:
+    """Draw random numbers from a seed for the length of a block, and then as if it had not been."""
+    device = readout.norm.weight.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 @dataclass(frozen=True)
@@ -258,12 +216,49 @@ class _Trained:
         fair: The head on the samples as they are weighed.
         drawn: The head on the weights drawn for this member.
         losses: Its training curve.
+        best_epoch: The epoch whose adapter it has.
     """
 
     peft: dict[str, torch.Tensor]
     fair: ScoreHead
     drawn: ScoreHead
     losses: list[float]
+    best_epoch: int
+
+
+def _member(
+    wrapped: PeftModel,
+    task: FitTask,
+    number: int,
+    head_layers: int,
+    training: TrainingOptions,
+    report: _Steps,
+    store: Checkpoints,
+) -> _Trained:
+    """Train a member, or find it, or go on with it where it was left."""
+    readout = ReadOut.of(wrapped, head_layers)
+    weights = task.weights
+    if training.reweigh:
+        uniform = torch.rand(len(task.rows)).double().numpy()
+        weights = reweighed(weights, task.cohorts, task.cases, uniform)
+    # Virtual tokens change what the head reads before anything is trained.
+    features = task.frozen if readout.prompt is None else task.features(readout)
+    head = task.head(features, weights, training)
+    curve, best_epoch = [head.loss], 0
+    if training.epochs:
+        parameters = [each for each in wrapped.parameters() if each.requires_grad]
+        run = GradientTraining(parameters, readout, task, features, weights, number, training)
+        begun = store.read(_checkpoint(number))
+        if begun is not None:
+            run.restore(begun)
+            report.done(run.step)
+        run.run(report.done, lambda snapshot: store.write(_checkpoint(number), snapshot))
+        features = task.features(readout)
+        head = task.head(features, weights, training)
+        curve += [*run.curve, head.loss]
+        best_epoch = run.best_epoch
+    fair = task.head(features, task.weights, training) if training.reweigh else head
+    return _Trained(trained_weights(wrapped), fair, head, curve, best_epoch)
 
 
 def _ensemble(trained: list[_Trained], reads: HeadInput) -> tuple[Member, ...]:
@@ -289,77 +284,29 @@ def _ensemble(trained: list[_Trained], reads: HeadInput) -> tuple[Member, ...]:
     )
 
 
-def _train_lora(
-    wrapped: PeftModel,
-    readout: ReadOut,
-    task: _Task,
-    weights: np.ndarray,
-    start: ScoreHead,
-    training: TrainingOptions,
-    report: Callable[[int], None],
-) -> list[float]:
-    """Train LoRA and the head together; the mean loss of each epoch."""
-    device = readout.norm.weight.device
-    target = torch.as_tensor(task.cases, dtype=torch.float32, device=device)
-    weight = torch.as_tensor(weights, dtype=torch.float32, device=device)
-    cohort_of = torch.as_tensor(task.cohorts, device=device)
-    head = nn.Parameter(torch.as_tensor(start.weight, dtype=torch.float32, device=device))
-    intercepts = nn.Parameter(torch.as_tensor(start.intercepts, dtype=torch.float32, device=device))
-    lora = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": lora, "lr": training.adapter_learning_rate},
-            {"params": [head, intercepts], "lr": training.head_learning_rate},
-        ],
-        weight_decay=0.0,
-    )
-    steps = training.epochs * math.ceil(len(task.rows) / training.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(steps, training))
-    curve, step = [], 0
-    for _ in range(training.epochs):
-        total = 0.0
-        for batch in torch.randperm(len(task.rows)).split(training.batch_size):
-            read = represent(readout, task.states, task.rows[batch], task.kept)
-            here = batch.to(device)
-            logits = task.input.features(read, batch) @ head + intercepts[cohort_of[here]]
-            loss = nn.functional.binary_cross_entropy_with_logits(
-                logits, target[here], weight=weight[here]
-            )
-            penalty = task.penalty * head.square().sum()
-            penalty = penalty + training.intercept_penalty * (
-                (intercepts - intercepts.mean()).square().sum()
-            )
-            optimiser.zero_grad()
-            (loss + 0.5 * penalty).backward()
-            nn.utils.clip_grad_norm_([*lora, head, intercepts], training.clip_norm)
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach()) * len(batch)
-            step += 1
-            report(step)
-        curve.append(total / len(task.rows))
-    if not math.isfinite(curve[-1]):
-        raise ModelError("Training diverged (the loss is not finite); lower the learning rates.")
-    return curve
+def _checkpoint(number: int) -> str:
+    return f"member-{number}"
 
 
-@torch.no_grad()
-def _read(
-    readout: ReadOut, states: StateSet, rows: torch.Tensor, kept: KeptInputs | None
-) -> torch.Tensor:
-    return torch.cat([represent(readout, states, part, kept) for part in rows.split(_BATCH)])
+def _snapshot_of(result: Fit, steps: int) -> Snapshot:
+    """Put a fit into a checkpoint: the tensors of its members, and all else."""
+    tensors: dict[str, torch.Tensor] = {}
+    for number, member in enumerate(result.members):
+        for part in fields(member):
+            value = getattr(member, part.name)
+            named = value if isinstance(value, dict) else {"": value}
+            tensors |= {f"{number}/{part.name}/{key}": each for key, each in named.items()}
+    facts = {part.name: getattr(result, part.name) for part in fields(result)}
+    return Snapshot(tensors, {**facts, "members": len(result.members), "steps": steps})
 
 
-def _numbers(features: torch.Tensor) -> np.ndarray:
-    return features.double().cpu().numpy()
-
-
-def _warmup_cosine(steps: int, training: TrainingOptions) -> Callable[[int], float]:
-    warmup = max(1, round(training.warmup_share * steps))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-    return factor
+def _fit_of(snapshot: Snapshot) -> Fit:
+    parts: list[dict[str, Any]] = [{} for _ in range(snapshot.facts["members"])]
+    for name, value in snapshot.tensors.items():
+        number, part, key = name.split("/", 2)
+        if key:
+            parts[int(number)].setdefault(part, {})[key] = value
+        else:
+            parts[int(number)][part] = value
+    facts = {part.name: snapshot.facts[part.name] for part in fields(Fit)}
+    return Fit(**{**facts, "members": tuple(Member(**each) for each in parts)})

@@ -16,7 +16,7 @@ from genellm_dagster.genellm.gene_values import gene_values, learn_reading
 from genellm_dagster.genellm.head_features import HeadInput, head_features
 from genellm_dagster.genellm.options import AdapterOptions, TrainingOptions
 from genellm_dagster.genellm.prediction import predict
-from genellm_dagster.genellm.states import StateSet
+from genellm_dagster.genellm.states import StateSet, _halved
 from genellm_dagster.genellm.training import fit
 from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
 
@@ -136,13 +136,28 @@ def test_where_no_token_is_moved_its_place_is_what_it_says():
     assert np.corrcoef(told.ravel(), -place.ravel())[0, 1] > 0.99
 
 
-def test_a_gene_that_takes_over_the_rounding_of_a_huge_state_is_not_read():
-    """Rounding hands a token's error to the next one, where it may be more than its state."""
-    states = carrying(drawn(60, 8), huge=3)
-    readable = learn_reading(states, np.arange(60)).readable
-    assert not readable[4]
-    assert readable[[0, 1, 2, 5, 6, 7]].all()
-    assert learn_reading(carrying(drawn(60, 8)), np.arange(60)).readable[4]
+def test_a_gene_whose_token_is_huge_spoils_no_other_gene():
+    """Where a token draws all attention, what rounding leaves of it is more than others' states."""
+    values = drawn(60, 8)
+    states = carrying(values, huge=3)
+    kept = torch.from_numpy(np.stack([_halved(state) for state in states.delta.float().numpy()]))
+    states = replace(states, delta=kept)
+    reading = learn_reading(states, np.arange(60))
+    told = gene_values(states, torch.arange(60), reading.direction).numpy()
+    for gene in (0, 1, 2, 4, 5, 6, 7):
+        assert reading.readable[gene]
+        # The huge token rules the direction, so that its sign says nothing.
+        assert abs(np.corrcoef(told[:, gene], values[:, gene])[0, 1]) > 0.99
+
+
+def test_a_gene_that_rounding_drowns_is_not_read():
+    states = carrying(drawn(60, 8))
+    delta = states.delta.clone()
+    # As far from zero as that, a number's step is eight.
+    delta[:, 3] += 12_000
+    readable = learn_reading(replace(states, delta=delta), np.arange(60)).readable
+    assert not readable[3]
+    assert readable[[0, 1, 2, 4, 5, 6, 7]].all()
 
 
 def test_nothing_is_read_where_tokens_say_nothing():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genellm_dagster.errors import StoreError
 from genellm_dagster.genellm.options import AdapterOptions, PrefixOptions, TrainingOptions
 from genellm_dagster.genellm.prediction import predict
-from genellm_dagster.genellm.states import PrefixStates, StateSet, uncached
+from genellm_dagster.genellm.states import PrefixStates, StateSet, _halved, uncached
 from genellm_dagster.genellm.training import Fit, fit
 from genellm_dagster_tests.genellm.makers import GENES, Setting, simulated
 
@@ -105,6 +108,66 @@ def test_rounding_errors_cancel_over_the_tokens(tiny: Setting, easy):
 
     assert mean_error(states.delta) < 0.4 * mean_error(exact.half())
     assert float((states.delta.float() - exact).abs().max()) <= 2**-10 * float(exact.abs().max())
+
+
+def _planted(size: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """States of ordinary size, and where tokens that draw all attention stand among them."""
+    random = torch.Generator().manual_seed(seed)
+    delta = torch.randn(6, 40, 16, generator=random)
+    huge = torch.rand(6, 40, generator=random) < 0.05
+    delta[huge] += size * torch.randn(int(huge.sum()), 16, generator=random).clamp(-2, 2)
+    return delta, huge
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 30_000), st.integers(0, 10_000))
+def test_rounding_spoils_no_token_though_another_is_huge(size: float, seed: int):
+    delta, _ = _planted(size, seed)
+    for state in delta.numpy():
+        rounded = _halved(state)
+        assert rounded.dtype == np.float16
+        error = np.abs(rounded.astype(np.float64) - state)
+        assert (error <= 0.76 * np.spacing(np.abs(state).astype(np.float16))).all()
+        plain = np.abs(state.astype(np.float16).astype(np.float64) - state)
+        assert (error.sum(axis=0) <= 2 * plain.sum(axis=0)).all()
+        # Over the tokens errors add up to no more than rounding to the nearest numbers leaves.
+        sums = [
+            np.abs((r.astype(np.float64) - state).sum(axis=0))
+            for r in (rounded, state.astype(np.float16))
+        ]
+        assert (sums[0] <= sums[1] + 1e-6).all()
+
+
+@pytest.mark.parametrize("size", [0.0, 30.0, 300.0, 3000.0, 20_000.0])
+def test_scores_stay_though_tokens_draw_all_attention(tiny: Setting, easy, size: float):
+    """SmolLM2 has such tokens, whose states are thousands of times the others'."""
+    _, samples = easy
+    profiles, _ = simulated(cohorts=3, each=24)
+    straight = uncached(tiny.tokens(profiles), tiny.encoder(), len(GENES))
+    delta, random = straight.delta.clone(), torch.Generator().manual_seed(1)
+    for token, every in ((3, 1), (7, 2)):
+        part = delta[::every, token, :4]
+        part += size * torch.randn(part.shape, generator=random).clamp(-2, 2)
+    exact = replace(straight, delta=delta)
+    kept = replace(
+        straight, delta=torch.from_numpy(np.stack([_halved(state) for state in delta.numpy()]))
+    )
+    rows = np.arange(len(samples))
+    result = fit(
+        tiny.model, tiny.backbone, kept, rows, samples["case"].to_numpy(),
+        samples["cohort"].to_numpy(str), 1, AdapterOptions(), TrainingOptions(epochs=2, ensemble=2),
+    )  # fmt: skip
+    scores = [
+        predict(tiny.model, which, rows, result.members, 1, AdapterOptions()).score
+        for which in (kept, exact)
+    ]
+    np.testing.assert_allclose(*scores, atol=1e-4)
+
+
+def test_numbers_beyond_float16_are_left_for_writing_to_refuse():
+    state = np.full((3, 2), 1.3, np.float32)
+    state[1, 0] = 1e5
+    assert np.isinf(_halved(state)[1, 0])
 
 
 def test_states_do_not_depend_on_what_they_are_encoded_with(tiny: Setting, easy, tmp_path: Path):
