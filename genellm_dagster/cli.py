@@ -16,6 +16,7 @@ import typer
 
 from genellm_dagster.cli_cohort import cohort_app
 from genellm_dagster.cli_tokens import tokens_app
+from genellm_dagster.cli_tune import tune
 from genellm_dagster.errors import GeneLLMError
 from genellm_dagster.terminal import (
     BackboneOption,
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(tokens_app, name="tokens")
+app.command()(tune)
 
 _TABLES = (".parquet", ".csv")
 

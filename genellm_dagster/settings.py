@@ -27,6 +27,7 @@ from genellm_dagster.errors import SettingsError, StudyError
 from genellm_dagster.evaluation.options import EvaluationOptions
 from genellm_dagster.expression.options import ExpressionOptions
 from genellm_dagster.genellm.options import GeneLLMOptions
+from genellm_dagster.genellm.search_options import SearchOptions
 from genellm_dagster.geo.options import NCBI_ROOT, GeoOptions
 from genellm_dagster.interpretation.options import InterpretationOptions
 from genellm_dagster.reports.options import ReportOptions
@@ -86,6 +87,9 @@ class Settings(BaseSettings):
     )
     tokenizer: TokenizerOptions = Field(default=TokenizerOptions(), description="Tokens.")
     model: GeneLLMOptions = Field(default=GeneLLMOptions(), description="GeneLLM.")
+    search: SearchOptions = Field(
+        default=SearchOptions(), description="The search for options of GeneLLM."
+    )
     baselines: BaselineOptions = Field(default=BaselineOptions(), description="Baselines.")
     evaluation: EvaluationOptions = Field(default=EvaluationOptions(), description="Evaluation.")
     interpretation: InterpretationOptions = Field(

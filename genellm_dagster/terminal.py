@@ -126,13 +126,7 @@ def write_table(table: pd.DataFrame, output: Path) -> None:
 def _progress() -> Iterator[Callable[[str], None]]:
     """Show one line for each run, with a bar for what reports its progress."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from genellm_dagster.defs.progress import PROGRESS_LOGGER
 
@@ -141,7 +135,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -174,10 +168,13 @@ class _BarHandler(logging.Handler):
         self.tasks: dict[str, Any] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        label, done, total = record.getMessage(), record.__dict__["done"], record.__dict__["total"]
+        label = record.getMessage()
+        done, total, left = (record.__dict__[name] for name in ("done", "total", "left"))
         if label not in self.tasks:
-            self.tasks[label] = self.bars.add_task(label, total=total)
-        self.bars.update(self.tasks[label], completed=done, total=total, visible=done < total)
+            self.tasks[label] = self.bars.add_task(label, total=total, left=left)
+        self.bars.update(
+            self.tasks[label], completed=done, total=total, visible=done < total, left=left
+        )
 
 
 def say(text: str) -> None:

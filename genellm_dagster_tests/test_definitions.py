@@ -32,6 +32,7 @@ ASSETS: dict[str, tuple[str, str, set[str]]] = {
     "token_dataset": ("tokens", "cell", {"structure"}),
     "backbone": ("model", "-", set()),
     "prefix_states": ("model", "cell", set()),
+    "tuned_options": ("model", "stratum", set()),
     "cross_validation": ("model", "stratum", {"structure"}),
     "baseline_predictions": ("model", "stratum", {"structure"}),
     "adapter": ("model", "stratum", set()),
@@ -49,12 +50,13 @@ JOBS = {
     "quality_control": "cell",
     "choose_genes": "stratum",
     "encode_profiles": "cell",
+    "tune_stratum": "stratum",
     "train_stratum": "stratum",
     "rebuild_reports": "-",
 }
 HEAVY = (
     "torch", "mlflow", "transformers", "great_expectations", "shap", "peft", "sklearn",
-    "matplotlib", "umap", "lightgbm", "dagster_pandas",
+    "matplotlib", "umap", "lightgbm", "dagster_pandas", "optuna",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from genellm_dagster.defs.assets import cohort, evaluation, geo, model, qc, tokens
+from genellm_dagster.defs.assets import cohort, evaluation, geo, model, qc, search, tokens
 from genellm_dagster.defs.io_managers import JsonIOManager, ParquetIOManager
 from genellm_dagster.defs.jobs import build_jobs
 from genellm_dagster.defs.partitions import StudyPartitions
@@ -12,7 +12,7 @@ from genellm_dagster.defs.sensors import build_sensors
 from genellm_dagster.settings import Settings, geo_root_of, load_settings, study_of
 from genellm_dagster.studies.study import Study
 
-_GROUPS = (geo, cohort, qc, tokens, model, evaluation)
+_GROUPS = (geo, cohort, qc, tokens, model, search, evaluation)
 
 
 def build_definitions(

@@ -17,6 +17,7 @@ COMPARE_COHORTS = "compare_cohorts"
 QUALITY_CONTROL = "quality_control"
 CHOOSE_GENES = "choose_genes"
 ENCODE = "encode_profiles"
+TUNE = "tune_stratum"
 TRAIN = "train_stratum"
 REPORTS = "rebuild_reports"
 CATALOG = "refresh_catalog"
@@ -30,6 +31,7 @@ _ASSETS = {
     QUALITY_CONTROL: ("qc_expression", "blood_composition"),
     CHOOSE_GENES: ("gene_vocabulary", "profiles", "tokenizer"),
     ENCODE: ("token_dataset", "prefix_states"),
+    TUNE: ("tuned_options",),
     TRAIN: (
         "cross_validation",
         "baseline_predictions",
@@ -47,6 +49,7 @@ _DESCRIPTIONS = {
     CHOOSE_GENES: "Choose the genes of one stratum's model without labels; make profiles and "
     "what turns them into tokens.",
     ENCODE: "Tokenize one cohort in one stratum and run the frozen prefix.",
+    TUNE: "Search options of one stratum's model on inner folds of training samples alone.",
     TRAIN: "Cross-validate, run the baselines, train and register the adapter, evaluate, explain.",
     REPORTS: "Compare strata and models; write the report.",
 }

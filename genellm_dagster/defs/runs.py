@@ -187,6 +187,14 @@ class StudyRunner:
                 done.strata[stratum] = key
                 write_done(self.store, done)
 
+    def tune(self, stratum: str | None) -> list[Any]:
+        """Search options of a stratum, or of each that has samples; return what was found."""
+        found = []
+        for name in [stratum] if stratum is not None else self.plan().cells:
+            self.run(jobs.TUNE, f"search options of {name}", name)
+            found.append(read_json(self.store.place("tuned_options", f"{name}.json")))
+        return found
+
     def report(self) -> Path:
         """Compare strata and models and write the report; return its path."""
         self.stages.report()

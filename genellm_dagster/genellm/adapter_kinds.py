@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.options import AdapterOptions
 
@@ -71,6 +69,8 @@ def _names(model: LlamaForCausalLM, head_layers: int, options: AdapterOptions) -
     PEFT would pass over a name that it does not find, as long as it finds another, and stop half
     way at a module that it cannot adapt.
     """
+    from torch import nn
+
     from_top = options.layers or range(1, head_layers + 1)
     if max(from_top) > head_layers:
         raise ModelError(

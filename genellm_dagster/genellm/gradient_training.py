@@ -1,4 +1,4 @@
-"""LoRA and the head trained together by gradient steps, from epoch to epoch.
+"""The adapter and the head trained together by gradient steps, from epoch to epoch.
 
 Between two epochs all that the next ones depend on can be taken as a snapshot, from which a
 training that was begun alike goes on to the same bits: weights, the optimiser's moments, the place
@@ -36,7 +36,7 @@ class GradientTraining:
         adapter: The adapter's parameters; they are trained in place.
         readout: The head layers with the adapter.
         task: What members share.
-        features: What the head reads of the training samples before the first step.
+        features: What the head reads of all training samples before anything is trained.
         weights: Weight of each training sample, for this member.
         member: Its number; it says which inner fold is left out to stop early.
         training: How to train.
@@ -61,7 +61,7 @@ class GradientTraining:
         self._weight = torch.as_tensor(share, dtype=torch.float32, device=device)
         self._target = torch.as_tensor(task.cases[learned], dtype=torch.float32, device=device)
         self._cohorts = np.unique(task.cohorts[learned], return_inverse=True)[1]
-        # From a solved head LoRA has a gradient at once; from a head of zeros it would have none.
+        # From a solved head the adapter has a gradient at once; from one of zeros it would not.
         start = task.head(features, weights, training, learned)
         self._head, self._intercepts = (
             nn.Parameter(torch.as_tensor(part, dtype=torch.float32, device=device))

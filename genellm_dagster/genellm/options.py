@@ -295,6 +295,11 @@ class GeneLLMOptions(BaseModel):
     launch: LaunchOptions = Field(
         default_factory=LaunchOptions, description="Where folds are fitted."
     )
+    tuned: bool = Field(
+        default=False,
+        description="Train each fold, and the adapter, with the options that `genellm tune` found "
+        "on inner folds of its own training samples.",
+    )
     min_gene_coverage: float = Field(
         default=0.5,
         gt=0,

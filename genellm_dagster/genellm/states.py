@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 # What a kill may lose, and what goes at once when room is made.
 _SHARD_PROFILES = 64
 _SHARD_BYTES = 64 * 2**20
+# What of a tokenizer's description the input embeddings are made from.
+_EMBEDDING = ("genes", "low_word", "high_word")
 # How states are rounded is part of their address.
 _ROUNDING = "nearest, sum kept"
 # Share of a step by which a number may lie off the nearest one before it takes the other.
 _NEAR = 0.25
-# What of a tokenizer's description the input embeddings are made from.
-_EMBEDDING = ("genes", "low_word", "high_word")
 
 
 @dataclass(frozen=True)

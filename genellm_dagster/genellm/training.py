@@ -1,4 +1,4 @@
-"""Fine-tuning: LoRA on the head layers and the score head, on kept prefix states."""
+"""Fine-tuning: the adapter on the head layers and the score head, on kept prefix states."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Fit:
         penalty: Of the score head, chosen on inner folds.
         temperature: By which logits are divided for a calibrated probability, learned on inner
             folds; 1 where these are too small.
-        best_epochs: The epoch of each member whose LoRA is kept: the last one unless training stops
-            early; 0 when none was better than the frozen backbone.
+        best_epochs: The epoch of each member whose weights are kept: the last one unless training
+            stops early; 0 when none was better than the frozen backbone.
     """
 
     members: tuple[Member, ...]
@@ -99,8 +99,8 @@ def fit(
 
     Each training cohort has an intercept of its own, so that what differs between cohorts as a
     whole cannot pass for disease; a new cohort gets their mean. A member starts from the head that
-    is optimal on the frozen backbone's representations, trains LoRA together with the head, and
-    ends with the head that is optimal on the adapted ones.
+    is optimal on the frozen backbone's representations, trains the adapter together with the head,
+    and ends with the head that is optimal on the adapted ones.
 
     The same arguments give the same members, whatever ran before, and with checkpoints also when
     the process was killed in between (on a CPU to the last bit).
@@ -216,7 +216,7 @@ class _Trained:
         fair: The head on the samples as they are weighed.
         drawn: The head on the weights drawn for this member.
         losses: Its training curve.
-        best_epoch: The epoch whose LoRA it has.
+        best_epoch: The epoch whose adapter it has.
     """
 
     peft: dict[str, torch.Tensor]

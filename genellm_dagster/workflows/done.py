@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -82,13 +82,17 @@ class Done(BaseModel):
 
 @dataclass(frozen=True)
 class SettingsDigests:
-    """Digests of what each stage reads of settings and study, its inputs apart."""
+    """Digests of what each stage reads of settings and study, its inputs apart.
+
+    ``tuned`` is by stratum, of the options that a search found, where models are trained with them.
+    """
 
     tables: str
     overlaps: str
     quality: str
     models: str
     report: str
+    tuned: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings, study: Study) -> SettingsDigests:
@@ -119,6 +123,7 @@ class SettingsDigests:
                 study.simulated,
                 {name: study.cohort(name).title for name in study.cohorts},
             ),
+            tuned=_tuned_digests(settings, study),
         )
 
 
@@ -156,7 +161,8 @@ def stratum_digest(
     inside = overlaps[overlaps["gsm_a"].isin(gsms) & overlaps["gsm_b"].isin(gsms)]
     pairs = sorted(inside[["gsm_a", "gsm_b", "reason"]].astype(str).itertuples(index=False))
     cells = [(name, cell_digest(done, name, digests)) for name in plan.cells[stratum]]
-    return digest(stratum, cells, [tuple(pair) for pair in pairs], digests.models)
+    tuned = digests.tuned.get(stratum)
+    return digest(stratum, cells, [tuple(pair) for pair in pairs], digests.models, tuned)
 
 
 def report_digest(done: Done, study: Study, digests: SettingsDigests) -> str:
@@ -292,6 +298,13 @@ def write_changes(store: Store, tokens: Mapping[str, str]) -> None:
     seen_at = now_utc()
     content = {name: {"token": token, "seen_at": seen_at} for name, token in tokens.items()}
     write_json(store.place(*_CHANGES), content)
+
+
+def _tuned_digests(settings: Settings, study: Study) -> dict[str, str]:
+    if not settings.model.tuned:
+        return {}
+    folder = Store(settings.store, study.name).place("tuned_options")
+    return {path.stem: sha256_of(path) for path in sorted(folder.glob("*.json"))}
 
 
 def _own_table(cohort: Cohort) -> str | None:

