@@ -24,6 +24,8 @@ from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.genellm.prediction import predict
 from genellm_dagster.genellm.prefix_cache import content_address, profile_key
 from genellm_dagster.genellm.search_options import (
+    KIND,
+    OF_LORA,
     RANK,
     Range,
     SearchOptions,
@@ -316,8 +318,13 @@ def _hopeless(losses: Sequence[float], finished: Sequence[Trial], folds: int) ->
 
 
 def _bounded(side: TrainingSide, options: GeneLLMOptions, search: SearchOptions) -> Space:
-    """Widen the space to the options as they are set; no rank above what the share allows."""
+    """Widen the space to the options as they are set; no rank above what the share allows.
+
+    What belongs to LoRA alone is left out for other kinds: it would change nothing.
+    """
     space = space_around(options, search.space)
+    if options.adapter.kind != "lora" and KIND not in space:
+        space = {name: values for name, values in space.items() if name not in OF_LORA}
     ranks = space.get(RANK)
     if not isinstance(ranks, Range):
         return space

@@ -12,6 +12,8 @@ from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.options import GeneLLMOptions
 
 RANK = "adapter.rank"
+OF_LORA = (RANK, "adapter.alpha")
+KIND = "adapter.kind"
 HEAD_LAYERS = "prefix.head_layers"
 _SECTIONS = ("adapter", "training")
 # The bound that the method sets itself, and what changes noise, speed or room and no model.

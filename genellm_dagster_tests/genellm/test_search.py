@@ -197,9 +197,7 @@ def test_no_rank_is_tried_that_the_share_does_not_allow(side, tmp_path: Path, mo
 
 def test_a_candidate_that_cannot_be_trained_is_refused_and_the_search_goes_on(side, tmp_path: Path):
     space = {"adapter.targets": Choice(one_of=(["q_proj", "v_proj"], ["no_such_layer"]))}
-    options = OPTIONS.model_copy(
-        update={"training": OPTIONS.training.model_copy(update={"epochs": 1})}
-    )
+    options = with_values(OPTIONS, {"training.epochs": 1, "adapter.targets": ["q_proj", "v_proj"]})
     found = search_options(side, options, of(space, 5), tmp_path / "trials.sqlite")
     refused = [one for one in found.trials if one.refused]
     assert refused
@@ -312,3 +310,13 @@ def test_an_option_that_its_range_cannot_hold_is_one_sentence(side, tmp_path: Pa
     none = GeneLLMOptions(training=TrainingOptions(warmup_share=0))
     with pytest.raises(ModelError, match=r"warmup_share is 0.0"):
         search_options(side, none, of(space), tmp_path / "trials.sqlite")
+
+
+def test_what_belongs_to_lora_is_not_searched_for_another_kind(side, tmp_path: Path):
+    options = with_values(OPTIONS, {"adapter.kind": "ia3", "training.epochs": 1})
+    space = {
+        "adapter.rank": Range(low=1, high=4, whole=True),
+        "training.whitening": Range(low=0.0, high=0.5),
+    }
+    found = search_options(side, options, of(space, 2), tmp_path / "trials.sqlite")
+    assert set(found.space) == {"training.whitening"}
