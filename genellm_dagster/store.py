@@ -22,6 +22,10 @@ class Store:
         """Return a path of one of the study's assets."""
         return self.root.joinpath(self.study, asset, *parts)
 
+    def checkpoints(self, asset: str, partition: str) -> Path:
+        """Return where training keeps what it has done until an asset's partition is done."""
+        return self.place("checkpoints", asset, partition)
+
     @property
     def report(self) -> Path:
         """The study's report."""

@@ -53,7 +53,8 @@ class CrossValidation:
 
     Attributes:
         predictions: gsm, cohort, stratum, subject, case, fold, model, score (0..1), uncertainty
-            (standard deviation of the score over the ensemble).
+            (standard deviation of the score over the ensemble), probability (the score by a
+            temperature that was learned on inner folds).
         representations: Out-of-fold representation of each predicted sample, gsm x dimensions: what
             the score head reads. Each fold has adapters of its own; within a fold the dimensions
             are scaled by its training samples.
@@ -167,6 +168,7 @@ def fit_all(
     tokenizer: dict[str, Any],
     profiles: ProfileRecipe,
     ensemble: int | None = None,
+    checkpoints: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Adapter:
     """Train the adapter that is put to use, on all samples.
@@ -180,6 +182,7 @@ def fit_all(
         tokenizer: The tokenizer's description, vocabulary included.
         profiles: How expression became profiles.
         ensemble: Members; the options' number when not given.
+        checkpoints: As for :func:`cross_validate`.
         progress: Called with training steps done and in all.
 
     Returns:
@@ -201,6 +204,7 @@ def fit_all(
         _with_members(options, ensemble).training,
         progress,
         persons=_persons(table),
+        checkpoints=checkpoints,
     )
     card = AdapterCard(
         backbone=backbone.name,
@@ -290,6 +294,7 @@ def _prediction_table(
         model=model_name,
         score=said.score,
         uncertainty=said.uncertainty,
+        probability=said.probability,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from genellm_dagster.genellm.adapter import ProfileRecipe, save_adapter
 from genellm_dagster.genellm.cross_validation import fit_all
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.settings import Settings
+from genellm_dagster.store import Store
 from genellm_dagster.studies.study import Study
 from genellm_dagster.tracking.registry import RegisteredAdapter, content_hash
 from genellm_dagster.tracking.run import TrackedRun
@@ -25,6 +27,7 @@ from genellm_dagster.workflows.out_of_fold import (
 )
 from genellm_dagster.workflows.profiles import token_profiles_of
 from genellm_dagster.workflows.promotion import SAME, Decision, decision
+from genellm_dagster.workflows.search import everyone, options_for
 
 
 def tracked_adapter(
@@ -39,8 +42,9 @@ def tracked_adapter(
     marks: Sequence[str],
     cross_validation: pd.DataFrame,
     settings: Settings,
-    folder: Path,
+    store: Store,
     progress: Callable[[int, int], None],
+    checkpoints: Path | None = None,
 ) -> dict[str, Any]:
     """Train on all samples, write the adapter, register it.
 
@@ -56,8 +60,10 @@ def tracked_adapter(
         marks: What the results must be marked with.
         cross_validation: Out-of-fold predictions, by which it is compared with the champion.
         settings: All settings.
-        folder: Where the adapter goes.
+        store: Where the adapter goes, and the options that were searched are.
         progress: Called with steps done and in all.
+        checkpoints: Folder from which training that was begun before a kill goes on; removed once
+            the adapter is written. None keeps nothing.
 
     Returns:
         JSON-like facts: trainable, total, share, folder, registered_model, version, aliases, url,
@@ -67,21 +73,27 @@ def tracked_adapter(
         cross_validation[cross_validation["model"] == GENELLM],
         f"The out-of-fold predictions of {stratum}",
     )
+    options = options_for(settings, store, stratum, everyone(samples))
+    session = session.with_options(options)
+    folder = store.place("adapter", stratum)
     adapter = fit_all(
         session.model,
         session.backbone,
         session.load(token_profiles_of(tokens, stratum, samples["gsm"])),
         samples,
-        settings.model,
+        options,
         tokenizer=session.tokenizer,
         profiles=ProfileRecipe(
             normalisation=settings.expression.normalisation.model_dump(mode="json"),
             learned=learned["normalisation"],
             harmonisation=learned["harmonisation"],
         ),
+        checkpoints=checkpoints,
         progress=progress,
     )
     save_adapter(adapter, session.model, folder)
+    if checkpoints is not None and checkpoints.exists():
+        shutil.rmtree(checkpoints)
     run = tracker.latest(study.name, stratum)
     if run is None:
         with tracker.parent_run(study.name, stratum, params=settings.model) as run:
@@ -105,6 +117,7 @@ def tracked_adapter(
         "trainable": adapter.card.trainable,
         "total": adapter.card.total,
         "share": adapter.card.share,
+        "temperature": adapter.card.temperature,
         "members": len(adapter.members),
         "genes": len(session.tokenizer["genes"]),
         "folder": str(folder),

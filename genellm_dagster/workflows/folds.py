@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import pandas as pd
 
 from genellm_dagster.evaluation.folds import LEAVE_ONE_COHORT_OUT, Folds
 from genellm_dagster.evaluation.metrics import auroc
+from genellm_dagster.evaluation.probability import probability_of
 from genellm_dagster.files import write_parquet
 from genellm_dagster.genellm.cross_validation import CrossValidation, FoldLike, cross_validate
 from genellm_dagster.genellm.launch.protocol import Launcher
@@ -26,13 +27,14 @@ from genellm_dagster.tracking.lineage import Lineage
 from genellm_dagster.tracking.run import TrackedRun
 from genellm_dagster.tracking.tracker import Tracker
 from genellm_dagster.workflows.profiles import token_profiles_of
+from genellm_dagster.workflows.search import options_for
 from genellm_dagster.workflows.sessions import PRETRAINED, RANDOM
+from genellm_dagster.workflows.tokenizers import Description, tokenizer_of
 
 GENELLM = "genellm"
 RANDOM_BACKBONE = "genellm_random_backbone"
 SHUFFLED_LABELS = "genellm_shuffled_labels"
 
-T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 
@@ -60,12 +62,14 @@ def tracked_cross_validation(
     sessions: Mapping[str, Session],
     samples: pd.DataFrame,
     tokens: Mapping[tuple[str, str], pd.DataFrame],
+    tokenizers: Mapping[str, Description],
     marks: Sequence[str],
     folds: Folds,
     settings: Settings,
     store: Store,
     progress: Callable[[str], Progress],
     launcher: Launcher,
+    checkpoints: Path | None = None,
 ) -> TrackedFolds:
     """Cross-validate GeneLLM, and with controls also on random weights and shuffled labels.
 
@@ -76,12 +80,15 @@ def tracked_cross_validation(
         sessions: The backbone at work, and its random twin.
         samples: The stratum's samples.
         tokens: (stratum, cohort) to its token table.
+        tokenizers: Set to the description of its tokenizer.
         marks: What the results must be marked with.
         folds: The folds; they are proven before anything is fitted.
         settings: All settings.
-        store: Where the token tables lie, for the lineage.
+        store: Where the token tables lie, for the lineage, and the options that were searched.
         progress: Gives the progress callback of a model.
         launcher: Where folds are fitted.
+        checkpoints: Folder from which folds that were begun before a kill go on; removed once all
+            are done. None keeps nothing.
     """
     folds.prove()
     lineage = [
@@ -121,9 +128,9 @@ def tracked_cross_validation(
             results[name] = cross_validate(
                 samples,
                 folds,
-                _always(session),
+                _on_own_tokens(session, tokenizers),
                 profiles,
-                _always(settings.model),
+                lambda fold: options_for(settings, store, stratum, fold),
                 model_name=name,
                 shuffle_labels=shuffled,
                 # What differs from GeneLLM must be the weights alone, so the random backbone has as
@@ -131,6 +138,7 @@ def tracked_cross_validation(
                 ensemble=1 if shuffled else None,
                 on_fold=_fold_recorder(run, folds),
                 launcher=launcher,
+                checkpoints=checkpoints,
                 progress=progress(name),
             )
             run.metrics(_numbers(results[name].predictions))
@@ -139,6 +147,8 @@ def tracked_cross_validation(
                 write_parquet(file, results[name].predictions)
                 run.artifact(file)
             urls[name] = run.url
+    if checkpoints is not None and checkpoints.exists():
+        shutil.rmtree(checkpoints)
     fits = results[GENELLM].fits
     return TrackedFolds(
         predictions=pd.concat([one.predictions for one in results.values()], ignore_index=True),
@@ -148,8 +158,11 @@ def tracked_cross_validation(
     )
 
 
-def _always(value: T) -> Callable[[FoldLike], T]:
-    return lambda _: value
+def _on_own_tokens(
+    session: Session, tokenizers: Mapping[str, Description]
+) -> Callable[[FoldLike], Session]:
+    """Give each fold the backbone on its own tokenizer."""
+    return lambda fold: session.with_tokenizer(tokenizer_of(tokenizers, fold.name))
 
 
 def _profiles_of(
@@ -160,7 +173,8 @@ def _profiles_of(
 ) -> Callable[[FoldLike], list[TokenProfile]]:
     """Give each fold its token profiles; all the same where no profile and no token is learned."""
     if not (settings.expression.learned_on_folds or learns(settings.tokenizer)):
-        return _always(token_profiles_of(tokens, stratum, samples["gsm"]))
+        same = token_profiles_of(tokens, stratum, samples["gsm"])
+        return lambda _: same
     return lambda fold: token_profiles_of(
         tokens, stratum, pd.Series([*fold.train, *fold.test]), fold.name
     )
@@ -169,7 +183,13 @@ def _profiles_of(
 def _fold_recorder(run: TrackedRun, folds: Folds) -> Callable[[FoldLike, Fit, pd.DataFrame], None]:
     def record(fold: FoldLike, fit: Fit, predictions: pd.DataFrame) -> None:
         cohort = fold.name if folds.kind == LEAVE_ONE_COHORT_OUT else None
-        with run.fold(fold.name, cohort=cohort, params={"trainable": fit.trainable}) as nested:
+        params = {
+            "trainable": fit.trainable,
+            "head_penalty": fit.penalty,
+            "temperature": fit.temperature,
+            "best_epochs": fit.best_epochs,
+        }
+        with run.fold(fold.name, cohort=cohort, params=params) as nested:
             nested.curves(
                 {f"loss/member-{number}": curve for number, curve in enumerate(fit.losses)}
             )
@@ -181,10 +201,11 @@ def _fold_recorder(run: TrackedRun, folds: Folds) -> Callable[[FoldLike, Fit, pd
 def _numbers(predictions: pd.DataFrame) -> dict[str, float | None]:
     case = predictions["case"].to_numpy(dtype=int)
     score = predictions["score"].to_numpy(dtype=float)
+    probability = probability_of(predictions)
     return {
         "n": float(len(case)),
         "cases": float(case.sum()),
         "auroc": float(auroc(case, score)) if 0 < case.sum() < len(case) else None,
-        "brier": float(((score - case) ** 2).mean()),
+        "brier": float(((probability - case) ** 2).mean()),
         "uncertainty": float(predictions["uncertainty"].mean()),
     }

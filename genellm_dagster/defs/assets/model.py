@@ -134,12 +134,14 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             sessions(settings, store.of_study, backbone, tokenizer),
             data.samples,
             tokens,
+            tokenizer,
             read_json(store.place("profiles", f"{stratum}.json"))["marks"],
             folds,
             settings,
             store.of_study,
             lambda model: reporter(context, f"folds of {stratum} ({model})"),
             launcher_in(context, settings.model.launch),
+            store.of_study.checkpoints("cross_validation", stratum),
         )
         write_parquet(
             store.place("cross_validation", f"{stratum}.representations.parquet"),
@@ -273,8 +275,9 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             profiles["marks"],
             cross_validation,
             settings,
-            store.place("adapter", stratum),
+            store.of_study,
             reporter(context, f"adapter of {stratum}"),
+            store.of_study.checkpoints("adapter", stratum),
         )
         return dg.MaterializeResult(
             value=facts,

@@ -50,6 +50,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         from genellm_dagster.evaluation.folds import make_folds
         from genellm_dagster.workflows.search import tracked_search
         from genellm_dagster.workflows.sessions import pretrained_session
+        from genellm_dagster.workflows.tokenizers import tokenizer_of
 
         stratum = context.partition_key
         data = stratum_samples(study, stratum, sheets, tables)
@@ -58,7 +59,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             tracking.tracker(settings),
             study,
             stratum,
-            lambda _: session,
+            lambda fold: session.with_tokenizer(tokenizer_of(tokenizer, fold.name)),
             data.samples,
             tokens,
             make_folds(data.samples, sample_overlap, settings.evaluation),
