@@ -188,8 +188,8 @@ def report(task: Task, found: dict[str, Any], curves: dict[int, dict[str, Any]])
             print(
                 f"{names[key]}: {part['measured_steps']} steps of {part['samples_a_step']} samples "
                 f"measured, {part['seconds_a_step']:.2f} s each, multiplied to "
-                f"{part['steps_in_all']} such steps; reading {part['seconds_a_sample_read']:.3f} s a "
-                "sample"
+                f"{part['steps_in_all']} such steps; reading {part['seconds_a_sample_read']:.3f} s "
+                "a sample"
             )
         elif part["spared"]:
             print(f"{names[key]}: {part['spared']:.0f} s of reading twice are not counted")
