@@ -260,7 +260,7 @@ def print_report(
         if name in differences:
             # The report's difference is reference minus model; a table reads better the other way.
             apart = differences[name]["auroc_difference"]
-            minus = f"{-apart['value']:+.3f} [{-apart['high']:+.3f}, {-apart['low']:+.3f}]"
+            minus = f"{0 - apart['value']:+.3f} [{0 - apart['high']:+.3f}, {0 - apart['low']:+.3f}]"
             p = f"{differences[name]['p']:.3f}"
         share = f"{found.shares[name]:.4%}" if name in found.shares else ""
         inside = report["within_cohorts"][name]["auroc"]
