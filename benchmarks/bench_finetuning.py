@@ -160,7 +160,7 @@ def told(name: str, found: dict[str, Any], base: float) -> str:
     """One line of the table."""
     kind = "" if "measured_steps" not in found else " (projected)"
     cells = [name, f"{found['seconds']:.0f} s{kind}", f"{found['seconds'] / base:.1f}"]
-    cells.append(f"{found['gigabytes']:.2f} GB")
+    cells.append(f"{found['gigabytes']:.2f} GB{' (of those steps)' if kind else ''}")
     cells.append(f"{found['share']:.4%}" if "share" in found else "")
     cells.append(shown(found["auroc"]) if "auroc" in found else "not run whole")
     return f"| {' | '.join(cells)} |"
