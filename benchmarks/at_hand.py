@@ -17,7 +17,6 @@ from genellm_dagster.files import read_parquet
 from genellm_dagster.genellm.cross_validation import CrossValidation, cross_validate
 from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.genellm.session import Session
-from genellm_dagster.genellm.states import StateSet
 from genellm_dagster.store import Store
 from genellm_dagster.studies.loading import load_study
 from genellm_dagster.tokenizers.protocol import TokenProfile
@@ -129,21 +128,6 @@ def run_folds(
         options: All about the model.
         how: As of :func:`genellm_dagster.genellm.cross_validation.cross_validate`.
     """
-    last: list[Any] = [None, None, None]
-
-    def states_of(fold: Fold) -> StateSet:
-        session, profiles = session_of(fold), profiles_of_fold(fold)
-        if last[0] is not session or last[1] is not profiles:
-            last[:] = [session, profiles, session.load(profiles)]
-        return last[2]
-
-    session = session_of(stratum.folds[0])
     return cross_validate(
-        session.model,
-        session.backbone,
-        states_of,
-        stratum.samples,
-        stratum.folds,
-        options,
-        **how,
+        stratum.samples, stratum.folds, session_of, profiles_of_fold, lambda _: options, **how
     )

@@ -133,7 +133,7 @@ class Runner:
 
     def __init__(self, bench: Bench, stratum: Stratum) -> None:
         self.bench, self.stratum = bench, stratum
-        self._models: dict[str, Session] = {}
+        self._sessions: dict[str, Session] = {}
 
     def run(self, name: str, variant: Variant, found: Found) -> None:
         """Cross-validate one variant."""
@@ -175,9 +175,12 @@ class Runner:
     ) -> tuple[Session, list[TokenProfile]]:
         profiles = self.stratum.profiles(fold.name)
         tokenizer = fit_tokenizer(self.stratum.genes, tokens, profiles.loc[list(fold.train)])
-        session = Session(backbone, tokenizer.describe(), options, self.bench.states)
-        first = self._models.setdefault(backbone.sha256, session)
-        session.model = first.model
+        described = tokenizer.describe()
+        first = self._sessions.get(backbone.sha256)
+        if first is None:
+            first = Session(backbone, described, options, self.bench.states)
+            self._sessions[backbone.sha256] = first
+        session = first.with_tokenizer(described).with_options(options)
         return session, token_profiles(tokenizer.transform(profiles))
 
 

@@ -107,8 +107,13 @@ class Kept:
         self._folder = tempfile.TemporaryDirectory()
         self.session = self._session(Path(self._folder.name))
 
+    @property
+    def options(self) -> GeneLLMOptions:
+        """All about the model, with as many adapters a fold as the task says."""
+        return _changed(self.task.options, ensemble=self.task.ensemble)
+
     def _session(self, folder: Path) -> Session:
-        return Session(self.task.backbone, self.task.tokenizer, self.task.options, folder)
+        return Session(self.task.backbone, self.task.tokenizer, self.options, folder)
 
     def load(self) -> None:
         """Load the weights, which every way has to."""
@@ -133,8 +138,7 @@ class Kept:
             self.task.stratum,
             lambda _: self.session,
             lambda _: profiles,
-            self.task.options,
-            ensemble=self.task.ensemble,
+            self.options,
             on_fold=on_fold,
         )
         return Done(np.diff(marks).tolist(), found.predictions, shares[0], {})
@@ -203,11 +207,13 @@ class Recomputing(Kept):
 
     session: _Forgetful
 
+    @property
+    def options(self) -> GeneLLMOptions:
+        """As ours, but nothing of the last layer is kept either."""
+        return _changed(super().options, kept_megabytes=0)
+
     def _session(self, folder: Path) -> Session:
-        # Nothing of the last layer is kept either.
-        training = self.task.options.training.model_copy(update={"kept_megabytes": 0})
-        options = self.task.options.model_copy(update={"training": training})
-        session = _Forgetful(self.task.backbone, self.task.tokenizer, options, folder)
+        session = _Forgetful(self.task.backbone, self.task.tokenizer, self.options, folder)
         session.now = self.task.now
         return session
 
@@ -243,8 +249,10 @@ class Recomputing(Kept):
 
     def folds(self) -> Done:
         """Train and predict all folds, with the prefix in every step."""
-        # The session's options, by which nothing is kept.
-        self.task = replace(self.task, options=self.session.options)
         done = super().folds()
         notes = {"read": float(self.session.delta.read), "prefix": self.session.delta.seconds}
         return Done(done.seconds, done.predictions, done.share, notes)
+
+
+def _changed(options: GeneLLMOptions, **changes: int) -> GeneLLMOptions:
+    return options.model_copy(update={"training": options.training.model_copy(update=changes)})
