@@ -474,7 +474,7 @@ def _outputs(store: Store) -> list[Path]:
         "sample_overlap.parquet", "backbone.json", "qc_expression/adult/GSE1.parquet",
         "blood_composition/adult/GSE1.parquet",
         "token_dataset/adult/GSE1.parquet", "prefix_states/adult/GSE1.json",
-        "profiles/adult.parquet",
+        "profiles/adult.parquet", "tokenizer/adult.json",
         "evaluation_report/adult.json", "cross_validation/adult.parquet",
         "baseline_predictions/adult.parquet", "adapter/adult.json",
         "gene_attributions/adult.parquet", "report.html", "age_comparison.json",
