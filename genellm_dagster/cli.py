@@ -123,6 +123,9 @@ def predict(
         Literal["log2", "linear", "counts", "centred"] | None,
         typer.Option(help="Of the table's values; found out when left out."),
     ] = None,
+    prevalence: Annotated[
+        float, typer.Option(help="Share of cases where the samples come from; for `probability`.")
+    ] = 0.5,
     study: StudyOption = None,
     geo_root: RootOption = None,
 ) -> None:
@@ -132,14 +135,16 @@ def predict(
 
     if (cohort is None) == (table is None) or (scale is not None and table is None):
         raise typer.BadParameter("name either --cohort or --table; --scale belongs to --table")
+    if not 0 < prevalence < 1:
+        raise typer.BadParameter("--prevalence is a share above 0 and below 1")
     # Scoring takes minutes: what cannot be written is refused before.
     if output.suffix not in _TABLES:
         raise GeneLLMError(f"{output} ends neither in .parquet nor in .csv; name one of these.")
     settings, chosen = read_settings(study, geo_root, None)
     if table is not None:
-        scores = predict_table(settings, chosen, stratum, table, scale)
+        scores = predict_table(settings, chosen, stratum, table, scale, prevalence)
     else:
-        scores = predict_cohort(settings, chosen, stratum, str(cohort))
+        scores = predict_cohort(settings, chosen, stratum, str(cohort), prevalence)
     write_table(scores.table, output)
     for note in scores.notes:
         say(note)

@@ -21,7 +21,6 @@ from genellm_dagster.evaluation.delong import delong_test, holm
 from genellm_dagster.evaluation.folds import Folds
 from genellm_dagster.evaluation.intervals import Interval
 from genellm_dagster.evaluation.options import EvaluationOptions
-from genellm_dagster.evaluation.probability import probability_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int_]
@@ -52,8 +51,7 @@ def evaluate(
     Args:
         study: Name of the study.
         stratum: Name of the stratum.
-        predictions: gsm, cohort, subject, case, fold, model, score (0..1), and probability where a
-            model calibrates (by which its calibration is judged), of one stratum; the same
+        predictions: gsm, cohort, subject, case, fold, model, score (0..1) of one stratum; the same
             samples for every model.
         folds: The folds they come from; their groups say who is one person.
         options: Threshold, resamples, confidence, seed, reference model.
@@ -92,7 +90,7 @@ def evaluate(
     scores = {model: table["score"].to_numpy(dtype=np.float64) for model, table in tables.items()}
     cohorts = first["cohort"].astype(str).to_numpy()
     found = {
-        model: _judge(case, score, probability_of(tables[model]), persons, counts, cohorts, options)
+        model: _judge(case, score, persons, counts, cohorts, options)
         for model, score in scores.items()
     }
     return {
@@ -149,7 +147,6 @@ def _model_table(model: str, predictions: pd.DataFrame, folds: Folds) -> pd.Data
 def _judge(
     case: IntArray,
     score: FloatArray,
-    probability: FloatArray,
     persons: IntArray,
     counts: NDArray[np.float32],
     cohorts: NDArray[Any],
@@ -157,7 +154,7 @@ def _judge(
 ) -> dict[str, Any]:
     confidence = options.confidence
     auroc = intervals.auroc_interval(case, score, persons, confidence)
-    plain = _plain_numbers(case, score, probability, persons, counts, options)
+    plain = _plain_numbers(case, score, persons, counts, options)
     by_cohort = {
         str(name): _cohort(
             case[cohorts == name], score[cohorts == name], persons[cohorts == name], confidence
@@ -211,7 +208,6 @@ def _precision(
 def _plain_numbers(
     case: IntArray,
     score: FloatArray,
-    probability: FloatArray,
     persons: IntArray,
     counts: NDArray[np.float32],
     options: EvaluationOptions,
@@ -225,8 +221,8 @@ def _plain_numbers(
     specificity = Interval(
         at.specificity, *intervals.wilson_interval(at.specificity, control_persons, confidence)
     )
-    squared = (probability - case) ** 2
-    calibration = metrics.calibration(case, probability, persons)
+    squared = (score - case) ** 2
+    calibration = metrics.calibration(case, score, persons)
     z = intervals.normal_quantile(confidence)
 
     def wald(value: float | None, error: float | None) -> Interval:
@@ -240,11 +236,11 @@ def _plain_numbers(
         "sensitivity": sensitivity,
         "specificity": specificity,
         "brier": intervals.percentile_interval(
-            metrics.brier(case, probability), resampling.resampled_mean(squared, counts), confidence
+            metrics.brier(case, score), resampling.resampled_mean(squared, counts), confidence
         ),
         "ece": intervals.percentile_interval(
-            metrics.expected_calibration_error(case, probability, options.ece_bins),
-            resampling.resampled_calibration_error(case, probability, counts, options.ece_bins),
+            metrics.expected_calibration_error(case, score, options.ece_bins),
+            resampling.resampled_calibration_error(case, score, counts, options.ece_bins),
             confidence,
         ),
         "calibration_slope": wald(calibration.slope, calibration.slope_error),

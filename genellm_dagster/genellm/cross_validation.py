@@ -53,8 +53,7 @@ class CrossValidation:
 
     Attributes:
         predictions: gsm, cohort, stratum, subject, case, fold, model, score (0..1), uncertainty
-            (standard deviation of the score over the ensemble), probability (the score by a
-            temperature that was learned on inner folds).
+            (standard deviation of the score over the ensemble).
         representations: Out-of-fold representation of each predicted sample, gsm x dimensions: what
             the score head reads. Each fold has adapters of its own; within a fold the dimensions
             are scaled by its training samples.
@@ -294,7 +293,6 @@ def _prediction_table(
         model=model_name,
         score=said.score,
         uncertainty=said.uncertainty,
-        probability=said.probability,
     )
 
 

@@ -29,18 +29,16 @@ class Prediction:
     """What an ensemble says of samples.
 
     Attributes:
-        score: Mean over the members of the probability of being a case, at equal prevalence.
+        score: Mean over the members of the probability of being a case, at equal prevalence,
+            calibrated by the temperature.
         uncertainty: Standard deviation of that probability over the members.
-        probability: The same mean of logits divided by the temperature: calibrated on inner folds,
-            at equal prevalence.
-        logits: Members x samples.
+        logits: Members x samples, before the temperature.
         representation: Scaled representation of each sample, mean over the members: all that the
             head reads, the pooled read-out first, then the genes; samples x dimensions.
     """
 
     score: np.ndarray
     uncertainty: np.ndarray
-    probability: np.ndarray
     logits: np.ndarray
     representation: np.ndarray
 
@@ -67,7 +65,7 @@ def predict(
         options: Of the adapter.
         kept: The frozen side of the last layer, when the caller has it.
         batch: Samples read out at once.
-        temperature: Of the fit, for calibrated probabilities; 1 leaves them what scores are.
+        temperature: Of the fit, by which logits are divided.
 
     Returns:
         Scores, their spread, and representations, in the order of ``rows``.
@@ -83,19 +81,13 @@ def predict(
         logits.append((features @ member.weight + member.bias).double().numpy())
         representations.append(features.numpy())
     stacked = np.stack(logits)
-    each = _probability(stacked)
+    each = 1.0 / (1.0 + np.exp(-stacked / temperature))
     return Prediction(
         score=each.mean(axis=0),
         uncertainty=each.std(axis=0),
-        probability=_probability(stacked / temperature).mean(axis=0),
         logits=stacked,
         representation=np.mean(representations, axis=0),
     )
-
-
-def _probability(logits: np.ndarray) -> np.ndarray:
-    probability: np.ndarray = 1.0 / (1.0 + np.exp(-logits))
-    return probability
 
 
 def require_fitting(card: AdapterCard, backbone: Backbone, numbers: str | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genellm_dagster.errors import ModelError
 from genellm_dagster.expression.fold_profiles import profiles_of_new_cohort
 from genellm_dagster.expression.harmonisation import harmonisation_from_json
 from genellm_dagster.expression.learned_normalisation import normalisation_from_json
@@ -32,8 +33,9 @@ class Scores:
     """What an adapter says of samples.
 
     Attributes:
-        table: One row a scored sample: gsm, score, uncertainty, probability (calibrated on inner
-            folds), coverage (share of the model's genes that the sample has).
+        table: One row a scored sample: gsm, score (calibrated, at equal prevalence), uncertainty,
+            probability (at the prevalence that was asked for), coverage (share of the model's genes
+            that the sample has).
         refused: Samples that are not scored, and the share of the model's genes that each has.
         marks: Steps in which other samples, or labels, took part.
     """
@@ -91,13 +93,20 @@ class Scorer:
         known = expression.reindex(self.genes).notna()
         return known.sum(axis=0) / len(self.genes)
 
-    def score(self, name: str, expression: pd.DataFrame, controls: Collection[str] = ()) -> Scores:
+    def score(
+        self,
+        name: str,
+        expression: pd.DataFrame,
+        controls: Collection[str] = (),
+        prevalence: float = 0.5,
+    ) -> Scores:
         """Score samples; those with too few of the model's genes are refused, the others are not.
 
         Args:
             name: Of the cohort, or of the table that the samples are from.
             expression: genes x samples, log2, approved symbols.
             controls: Samples that are controls; read by COCONUT alone.
+            prevalence: Share of cases among those whom the samples come from.
 
         Raises:
             ExpressionError: When the profiles cannot be made.
@@ -123,7 +132,10 @@ class Scorer:
         profiles = token_profiles(tokenizer.transform(made.profiles))
         table = pd.concat([self._said(alike) for alike in _alike(profiles)])
         table = table.loc[[profile.gsm for profile in profiles]].rename_axis(index="gsm")
-        table = table.assign(coverage=coverage[table.index])
+        table = table.assign(
+            probability=at_prevalence(table["score"].to_numpy(), prevalence),
+            coverage=coverage[table.index],
+        )
         return Scores(table.reset_index()[list(SCORE_COLUMNS)], refused, made.marks)
 
     def _said(self, profiles: list[TokenProfile]) -> pd.DataFrame:
@@ -140,7 +152,7 @@ class Scorer:
                 batch=1,
                 temperature=self.adapter.card.temperature,
             )
-        found = {name: getattr(said, name) for name in ("score", "uncertainty", "probability")}
+        found = {name: getattr(said, name) for name in ("score", "uncertainty")}
         return pd.DataFrame(found, index=[profile.gsm for profile in profiles])
 
     def _states(self, profiles: list[TokenProfile]) -> StateSet:
@@ -152,6 +164,24 @@ class Scorer:
             states = PrefixStates(Path(folder), self.backbone, card.tokenizer, card.head_layers)
             states.encode(profiles, lambda: self._session.encoder)
             return states.load(profiles)
+
+
+def at_prevalence(score: np.ndarray, prevalence: float) -> np.ndarray:
+    """Return the probability of being a case among people of whom a given share are cases.
+
+    By Bayes' rule: odds at equal prevalence, times the odds of the prevalence.
+
+    Args:
+        score: Probability at equal prevalence, 0..1.
+        prevalence: Share of cases, above 0 and below 1.
+
+    Raises:
+        ModelError: When the prevalence is not between 0 and 1.
+    """
+    if not 0 < prevalence < 1:
+        raise ModelError(f"A prevalence of {prevalence} is none; give one above 0 and below 1.")
+    case, control = score * prevalence, (1.0 - score) * (1.0 - prevalence)
+    return case / (case + control)
 
 
 def _alike(profiles: list[TokenProfile]) -> list[list[TokenProfile]]:

@@ -12,7 +12,6 @@ import pandas as pd
 
 from genellm_dagster.evaluation.folds import LEAVE_ONE_COHORT_OUT, Folds
 from genellm_dagster.evaluation.metrics import auroc
-from genellm_dagster.evaluation.probability import probability_of
 from genellm_dagster.files import write_parquet
 from genellm_dagster.genellm.cross_validation import CrossValidation, FoldLike, cross_validate
 from genellm_dagster.genellm.launch.protocol import Launcher
@@ -201,11 +200,10 @@ def _fold_recorder(run: TrackedRun, folds: Folds) -> Callable[[FoldLike, Fit, pd
 def _numbers(predictions: pd.DataFrame) -> dict[str, float | None]:
     case = predictions["case"].to_numpy(dtype=int)
     score = predictions["score"].to_numpy(dtype=float)
-    probability = probability_of(predictions)
     return {
         "n": float(len(case)),
         "cases": float(case.sum()),
         "auroc": float(auroc(case, score)) if 0 < case.sum() < len(case) else None,
-        "brier": float(((probability - case) ** 2).mean()),
+        "brier": float(((score - case) ** 2).mean()),
         "uncertainty": float(predictions["uncertainty"].mean()),
     }

@@ -39,8 +39,9 @@ class NewScores:
 
     Attributes:
         table: gsm, cohort, stratum, subject, case (empty where there is no label), fold
-            (``new_cohort``), model, score, uncertainty, probability, coverage (share of the
-            model's genes that the sample has).
+            (``new_cohort``), model, score (a probability at equal prevalence), uncertainty,
+            probability (at the prevalence asked for), coverage (share of the model's genes that the
+            sample has).
         marks: Steps that used the cohort's other samples, or its labels: the same sample alone
             would be scored otherwise.
         notes: What was found out or assumed, in sentences.
@@ -65,7 +66,9 @@ class NewScores:
         )
 
 
-def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) -> NewScores:
+def predict_cohort(
+    settings: Settings, study: Study, stratum: str, name: str, prevalence: float = 0.5
+) -> NewScores:
     """Score a cohort with the champion adapter of a stratum.
 
     A series that no cohort file describes is read as a proposal would read its values, and has no
@@ -77,6 +80,7 @@ def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) ->
         stratum: The stratum whose adapter is used; every sample of the cohort is scored by it,
             whatever its age.
         name: The cohort: of a cohort file, inline in the study, or any series.
+        prevalence: Share of cases among the people whom its samples come from.
 
     Raises:
         StudyError: When stratum or cohort are unknown.
@@ -94,7 +98,7 @@ def predict_cohort(settings: Settings, study: Study, stratum: str, name: str) ->
             Store(settings.store, study.name).place(_NEW, name),
         )
     controls = sheet.loc[(sheet["case"] == 0).fillna(False).astype(bool), "gsm"].tolist()
-    scores = scorer.score(name, expression, controls)
+    scores = scorer.score(name, expression, controls, prevalence)
     require_scored(f"The cohort {name}", scorer, scores)
     return as_new_scores(name, stratum, scores, sheet, marks, notes)
 

@@ -22,7 +22,12 @@ from genellm_dagster.workflows.sample_tables import read_sample_table
 
 
 def predict_table(
-    settings: Settings, study: Study, stratum: str, path: Path, scale: ScaleKind | None = None
+    settings: Settings,
+    study: Study,
+    stratum: str,
+    path: Path,
+    scale: ScaleKind | None = None,
+    prevalence: float = 0.5,
 ) -> NewScores:
     """Score the samples of a table with the champion adapter of a stratum.
 
@@ -32,6 +37,7 @@ def predict_table(
         stratum: The stratum whose adapter is used.
         path: The table, as :func:`read_sample_table` takes it.
         scale: Of the values; None: found out, sample by sample.
+        prevalence: Share of cases among the people whom the samples come from.
 
     Raises:
         StudyError: When the study has no such stratum.
@@ -45,7 +51,7 @@ def predict_table(
         told = expression_of_samples(found.values, found.id_type, scale, settings.expression)
     except ExpressionError as error:
         raise ExpressionError(f"{path}: {error}") from error
-    scores = scorer.score(path.name, told.table)
+    scores = scorer.score(path.name, told.table, prevalence=prevalence)
     require_scored(f"The table {path}", scorer, scores)
     sheet = unlabelled_sheet(pd.Series(told.table.columns, dtype=object))
     notes = [*found.notes, *told.notes]

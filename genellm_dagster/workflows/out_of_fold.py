@@ -13,7 +13,6 @@ import pandas as pd
 from genellm_dagster.errors import EvaluationError, StoreError
 from genellm_dagster.evaluation import metrics
 from genellm_dagster.evaluation.options import EvaluationOptions
-from genellm_dagster.evaluation.probability import PROBABILITY, probability_of
 from genellm_dagster.files import read_parquet, sha256_of, write_parquet
 from genellm_dagster.tracking.registry import RegisteredAdapter
 from genellm_dagster.tracking.run import TrackedRun
@@ -32,7 +31,7 @@ def out_of_fold(predictions: pd.DataFrame, whose: str) -> pd.DataFrame:
     """Return the judged samples of one model, by gsm, proven fit to be compared.
 
     Args:
-        predictions: gsm, case, score, and probability where there is one, of one model.
+        predictions: gsm, case, score, of one model.
         whose: For the sentence of an error.
 
     Raises:
@@ -53,27 +52,19 @@ def out_of_fold(predictions: pd.DataFrame, whose: str) -> pd.DataFrame:
     if len(np.unique(gsm)) < len(gsm):
         raise EvaluationError(f"{whose} hold a sample twice; materialize cross_validation.")
     metrics.require_both_classes(case.astype(np.int_))
-    table = pd.DataFrame(
-        {
-            "gsm": gsm,
-            "case": case.astype(np.int_),
-            "score": score,
-            PROBABILITY: probability_of(predictions),
-        }
-    )
+    table = pd.DataFrame({"gsm": gsm, "case": case.astype(np.int_), "score": score})
     return table.sort_values("gsm", ignore_index=True)
 
 
 def numbers_on_record(own: pd.DataFrame, options: EvaluationOptions) -> dict[str, float | int]:
     """Return the numbers that stand beside every registered adapter."""
     case, score = own["case"].to_numpy(), own["score"].to_numpy()
-    probability = probability_of(own)
     return {
         "out_of_fold_auroc": metrics.auroc(case, score),
         "out_of_fold_n": len(own),
         "out_of_fold_cases": int(case.sum()),
-        "out_of_fold_brier": metrics.brier(case, probability),
-        "out_of_fold_ece": metrics.expected_calibration_error(case, probability, options.ece_bins),
+        "out_of_fold_brier": metrics.brier(case, score),
+        "out_of_fold_ece": metrics.expected_calibration_error(case, score, options.ece_bins),
     }
 
 

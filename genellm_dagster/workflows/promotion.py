@@ -21,7 +21,6 @@ from genellm_dagster.evaluation.delong import delong_test
 from genellm_dagster.evaluation.intervals import Interval, normal_quantile
 from genellm_dagster.evaluation.metrics import FloatArray, IntArray
 from genellm_dagster.evaluation.options import EvaluationOptions
-from genellm_dagster.evaluation.probability import PROBABILITY
 from genellm_dagster.tracking.options import PromotionOptions
 from genellm_dagster.tracking.registry import RegisteredAdapter
 from genellm_dagster.tracking.tracker import Tracker
@@ -129,10 +128,7 @@ def compared(
     old = common["score_before"].to_numpy(dtype=np.float64)
     person = np.array([persons[gsm] for gsm in common["gsm"]], dtype=np.int_)
     auroc = _auroc(case, new, old, person, options.level)
-    stated, stated_before = (
-        common[name].to_numpy(dtype=np.float64) for name in (PROBABILITY, f"{PROBABILITY}_before")
-    )
-    brier, ece = _calibration(case, stated, stated_before, person, options, evaluation)
+    brier, ece = _calibration(case, new, old, person, options, evaluation)
     worse = [
         name
         for name, found in (("AUROC", auroc), ("Brier score", brier), ("ECE", ece))

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
+from genellm_dagster.errors import ModelError
 from genellm_dagster.genellm.adapter import AdapterCard, ProfileRecipe
 from genellm_dagster.genellm.cross_validation import fit_all
 from genellm_dagster.genellm.inner_folds import inner_folds
 from genellm_dagster.genellm.options import AdapterOptions, GeneLLMOptions, TrainingOptions
 from genellm_dagster.genellm.prediction import predict
 from genellm_dagster.genellm.score_head import InnerScores, choose_penalty
+from genellm_dagster.genellm.scoring import at_prevalence
 from genellm_dagster.genellm.temperature import BOUNDS, fit_temperature
 from genellm_dagster.genellm.training import Fit, fit
 from genellm_dagster_tests.genellm.makers import Setting
@@ -29,7 +31,7 @@ def _drawn(samples: int, seed: int, sureness: float) -> InnerScores:
     return InnerScores(honest * sureness, cases)
 
 
-@pytest.mark.parametrize("sureness", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("sureness", [1.0, 1.5, 3.0])
 def test_planted_sureness_is_found_and_new_samples_are_told_better(sureness: float):
     folds = [_drawn(400, seed, sureness) for seed in range(4)]
     temperature = fit_temperature(folds)
@@ -43,6 +45,10 @@ def test_planted_sureness_is_found_and_new_samples_are_told_better(sureness: flo
         assert loss(new.logits / temperature) == pytest.approx(loss(new.logits), abs=0.01)
     else:
         assert loss(new.logits / temperature) < loss(new.logits) - 0.01
+
+
+def test_logits_that_are_not_sure_enough_are_left_as_they_are():
+    assert fit_temperature([_drawn(400, seed, 0.5) for seed in range(4)]) == 1.0
 
 
 def test_each_inner_fold_counts_the_same_whatever_its_size():
@@ -108,22 +114,24 @@ def test_what_inner_folds_say_is_of_the_penalty_that_was_chosen():
         np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
 
 
-def test_scores_and_the_order_within_a_member_stay_what_they_are(tiny: Setting, easy, fitted: Fit):
+def test_scores_are_calibrated_and_a_member_orders_samples_as_before(
+    tiny: Setting, easy, fitted: Fit
+):
     states, samples = easy
     rows, cases = np.arange(len(samples)), samples["case"].to_numpy()
     given_ = (tiny.model, states, rows, fitted.members[:1], 1, AdapterOptions())
     plain, scaled = predict(*given_), predict(*given_, temperature=3.0)
-    np.testing.assert_array_equal(plain.score, scaled.score)
-    np.testing.assert_array_equal(plain.uncertainty, scaled.uncertainty)
-    np.testing.assert_array_equal(plain.probability, plain.score)
-    np.testing.assert_allclose(scaled.probability, 1 / (1 + np.exp(-plain.logits[0] / 3.0)))
+    np.testing.assert_array_equal(plain.logits, scaled.logits)
+    np.testing.assert_allclose(scaled.score, 1 / (1 + np.exp(-plain.logits[0] / 3.0)))
     for cohort in samples["cohort"].unique():
         here = (samples["cohort"] == cohort).to_numpy()
-        assert roc_auc_score(cases[here], scaled.probability[here]) == roc_auc_score(
+        assert roc_auc_score(cases[here], scaled.score[here]) == roc_auc_score(
             cases[here], plain.score[here]
         )
     both = predict(*given_[:3], fitted.members, *given_[4:], temperature=3.0)
-    np.testing.assert_allclose(both.probability, (1 / (1 + np.exp(-both.logits / 3))).mean(axis=0))
+    each = 1 / (1 + np.exp(-both.logits / 3))
+    np.testing.assert_allclose(both.score, each.mean(axis=0))
+    np.testing.assert_allclose(both.uncertainty, each.std(axis=0))
 
 
 def test_a_fit_learns_it_from_its_training_samples_alone(tiny: Setting, easy):
@@ -145,6 +153,9 @@ def test_a_fit_learns_it_from_its_training_samples_alone(tiny: Setting, easy):
 
 def test_an_adapter_carries_the_temperature_of_its_fit(tiny: Setting, easy):
     states, samples = easy
+    # Some labels are wrong, so that no head can be sure.
+    wrong = np.arange(len(samples)) % 5 == 0
+    samples = samples.assign(case=np.where(wrong, 1 - samples["case"], samples["case"]))
     training = TrainingOptions(epochs=0, ensemble=1)
     adapter = fit_all(
         tiny.model, tiny.backbone, states, samples, GeneLLMOptions(training=training),
@@ -154,8 +165,23 @@ def test_an_adapter_carries_the_temperature_of_its_fit(tiny: Setting, easy):
         tiny.model, tiny.backbone, states, np.arange(len(samples)), samples["case"].to_numpy(),
         samples["cohort"].to_numpy(str), 1, AdapterOptions(), training,
     )  # fmt: skip
-    assert adapter.card.temperature == straight.temperature != 1.0
+    assert adapter.card.temperature == straight.temperature > 1.0
     # Adapters from before say nothing of it: their probability is their score.
     older = adapter.card.model_dump()
     del older["temperature"]
     assert AdapterCard.model_validate(older).temperature == 1.0
+
+
+@given(score=st.floats(0.001, 0.999), prevalence=st.floats(0.001, 0.999))
+def test_a_probability_follows_the_prevalence_by_odds(score: float, prevalence: float):
+    found = float(at_prevalence(np.array([score]), prevalence)[0])
+    odds = score / (1 - score) * prevalence / (1 - prevalence)
+    assert found == pytest.approx(odds / (1 + odds))
+
+
+def test_equal_prevalence_leaves_scores_and_none_is_refused():
+    score = np.array([0.0, 0.3, 1.0])
+    np.testing.assert_allclose(at_prevalence(score, 0.5), score)
+    for wrong in (0.0, 1.0, float("nan")):
+        with pytest.raises(ModelError, match="above 0 and below 1"):
+            at_prevalence(score, wrong)

@@ -129,11 +129,12 @@ def test_kept_states_are_what_the_layers_give_on_the_sample_alone(
     assert len(states.reference) == 2  # with and without the absent gene
 
 
-def test_what_was_learned_is_part_of_the_address(backbone: Backbone, tmp_path: Path):
+def test_tokenizers_share_the_states_of_equal_tokens(backbone: Backbone, tmp_path: Path):
     profiles, _ = simulated()
-    for kind, addresses in (("value", 1), ("rank", 2), ("bins", 2)):
+    found = set()
+    for kind in ("value", "rank", "bins"):
         options = TokenizerOptions(kind=kind)  # type: ignore[arg-type]
-        found = {
+        found |= {
             Session(
                 backbone,
                 fit_tokenizer(GENES, options, profiles.iloc[side]).describe(),
@@ -142,4 +143,4 @@ def test_what_was_learned_is_part_of_the_address(backbone: Backbone, tmp_path: P
             ).states.address
             for side in (slice(0, 30), slice(30, 60))
         }
-        assert len(found) == addresses, kind
+    assert len(found) == 1

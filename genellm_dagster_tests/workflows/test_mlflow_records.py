@@ -97,7 +97,7 @@ def test_registered_adapter_gives_the_scores_it_gave_when_it_was_trained(
         finished.settings(),
         finished.of_study,
         Backbone.model_validate(finished.json("backbone")).model_dump(mode="json"),
-        finished.table("gene_vocabulary", stratum),
+        finished.json("tokenizer", stratum),
     )
     tokens = {
         (stratum, cohort): finished.table("token_dataset", stratum, cohort)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from genellm_dagster.evaluation.probability import probability_of
 from genellm_dagster.reports.figures.canvas import (
     CASE_COLOUR,
     CONTROL_COLOUR,
@@ -154,7 +153,7 @@ def calibration_figure(
     ):
         panel.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
         for index, name in enumerate(shown):
-            case, score = _case_and_probability(groups[name])
+            case, score = _case_and_score(groups[name])
             bins = _equal_groups(score, options)
             x = np.array([score[part].mean() for part in bins])
             y = np.array([case[part].mean() for part in bins])
@@ -170,7 +169,7 @@ def calibration_figure(
         panel.set_title(f"{stratum_name(stratum)}: n = {report['n']}, cases = {report['cases']}")
         panel.legend(loc="upper left")
         if shown:
-            case, score = _case_and_probability(groups[shown[0]])
+            case, score = _case_and_score(groups[shown[0]])
             edges = [float(edge) for edge in np.linspace(0, 1, 41)]
             below.hist(score[case == 1], edges, color=CASE_COLOUR, label="cases")
             controls, _ = np.histogram(score[case == 0], edges)
@@ -253,10 +252,6 @@ def scores_figure(
             "is. Cases are hatched.",
         )
         return to_figure(drawn, "scores", plan, simulated=simulated)
-
-
-def _case_and_probability(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    return frame["case"].to_numpy(int), probability_of(frame)
 
 
 def _case_and_score(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
