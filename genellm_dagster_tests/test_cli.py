@@ -312,10 +312,16 @@ def test_predict_scores_a_table_and_says_who_is_refused(
     assert "torn" in said.out
     assert "read as log2" in said.out
     # A spreadsheet must not run the name of a sample.
-    assert pd.read_csv(output)["gsm"].tolist() == ["'=1+1", "P3"]
-    named = genellm(*asked, "--scale", "log2", "--output", output)
+    equal = pd.read_csv(output)
+    assert equal["gsm"].tolist() == ["'=1+1", "P3"]
+    assert (equal["probability"] - equal["score"]).abs().max() < 1e-9
+    named = genellm(*asked, "--scale", "log2", "--prevalence", "0.1", "--output", output)
     assert named.status == 0
     assert "read as log2" not in named.out
+    rare = pd.read_csv(output)
+    assert (rare["score"] - equal["score"]).abs().max() < 1e-9
+    odds = rare["score"] / (1 - rare["score"]) / 9
+    assert (rare["probability"] - odds / (1 + odds)).abs().max() < 1e-9
     expression[["torn"]].to_csv(table, sep="\t")
     none_left = genellm(*asked, "--output", tmp_path / "none.csv")
     assert none_left.status == 1
@@ -324,7 +330,13 @@ def test_predict_scores_a_table_and_says_who_is_refused(
 
 
 @pytest.mark.parametrize(
-    "given", [("--cohort", "GSE1", "--table", "t.tsv"), (), ("--cohort", "GSE1", "--scale", "log2")]
+    "given",
+    [
+        ("--cohort", "GSE1", "--table", "t.tsv"),
+        (),
+        ("--cohort", "GSE1", "--scale", "log2"),
+        ("--cohort", "GSE1", "--prevalence", "1.0"),
+    ],
 )
 def test_predict_takes_either_a_cohort_or_a_table(
     genellm: Genellm, of_finished: Finished, given: tuple[str, ...]

@@ -156,7 +156,8 @@ def test_an_adapter_carries_the_temperature_of_its_fit(tiny: Setting, easy):
     # Some labels are wrong, so that no head can be sure.
     wrong = np.arange(len(samples)) % 5 == 0
     samples = samples.assign(case=np.where(wrong, 1 - samples["case"], samples["case"]))
-    training = TrainingOptions(epochs=0, ensemble=1)
+    # One weak penalty: chosen among many, a strong one would leave heads unsure of themselves.
+    training = TrainingOptions(epochs=0, ensemble=1, head_penalties=(1e-4,))
     adapter = fit_all(
         tiny.model, tiny.backbone, states, samples, GeneLLMOptions(training=training),
         tokenizer=tiny.tokenizer.describe(), profiles=ProfileRecipe(normalisation={}),
