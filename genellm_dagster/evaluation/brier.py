@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from genellm_dagster.evaluation.metrics import FloatArray, IntArray
 
-PARTS = ("reliability", "resolution", "within_bin")
-"""The parts that resampling can move; uncertainty follows from the class counts alone."""
+PARTS = ("reliability", "resolution")
+"""The parts that are measured anew on resamples: uncertainty follows from the class counts, and
+``within_bin`` is the rest."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,18 @@ def decompose(case: IntArray, score: FloatArray, bins: int) -> BrierParts:
         score: 0..1, judged as a probability.
         bins: Number of bins, those of the expected calibration error.
     """
-    parts = resampled_parts(case, score, np.ones((1, len(case)), dtype=np.float32), bins)[0]
-    prevalence = float(np.mean(case))
-    return BrierParts(
-        float(parts[0]), float(parts[1]), prevalence * (1 - prevalence), float(parts[2])
+    once = np.ones((1, len(case)), dtype=np.float32)
+    reliability, resolution = (float(part) for part in resampled_parts(case, score, once, bins)[0])
+    place = np.minimum((score * bins).astype(int), bins - 1)
+    size = np.maximum(np.bincount(place, minlength=bins), 1)
+    stated, observed = (
+        (np.bincount(place, weights=value, minlength=bins) / size)[place] for value in (score, case)
     )
+    # Deviations inside bins: variance of the score, and twice its covariance with the outcome.
+    inside = score - stated
+    within = float(np.mean(inside**2) - 2 * np.mean(inside * (case - observed)))
+    prevalence = float(np.mean(case))
+    return BrierParts(reliability, resolution, prevalence * (1 - prevalence), within)
 
 
 def resampled_parts(
@@ -77,7 +85,7 @@ def resampled_parts(
         return found
 
     outcome = case.astype(np.float64)
-    size, observed, stated = sums(np.ones(len(score))), sums(outcome), sums(score)
+    size, observed, stated = (sums(value) for value in (np.ones(len(score)), outcome, score))
     held = size > 0
 
     def mean(part: FloatArray) -> FloatArray:
@@ -86,6 +94,4 @@ def resampled_parts(
     prevalence = observed.sum(axis=1, keepdims=True)
     reliability = (size * (mean(stated) - mean(observed)) ** 2).sum(axis=1)
     resolution = (size * (mean(observed) - prevalence) ** 2).sum(axis=1)
-    variance = (sums(score**2) - stated * mean(stated)).sum(axis=1)
-    covariance = (sums(score * outcome) - stated * mean(observed)).sum(axis=1)
-    return np.column_stack([reliability, resolution, variance - 2 * covariance])
+    return np.column_stack([reliability, resolution])

@@ -24,15 +24,19 @@ from genellm_dagster.evaluation.metrics import FloatArray, IntArray
 
 METHODS = {
     "auroc": "wider of DeLong on the logit scale and Newcombe's method 5",
-    "auroc_bootstrap": "bootstrap of persons within class; Newcombe's where resamples reach 0 or 1",
-    "average_precision": "bootstrap of persons within class; bounded by a binormal curve where "
-    "resamples reach 1",
-    "sensitivity_at_95_specificity": "bootstrap of persons within class, the threshold read anew "
-    "on each; never inside Wilson's; bounded by a binormal curve where resamples reach 1",
+    "auroc_bootstrap": "bootstrap of persons within class, wider of quantiles and normal on the "
+    "logit scale; Newcombe's where resamples reach 0 or 1",
+    "average_precision": "bootstrap of persons within class, wider of quantiles and normal on the "
+    "logit scale; bounded by a binormal curve where resamples reach 1",
+    "sensitivity_at_95_specificity": "as average_precision, the threshold read anew on each "
+    "resample; never inside Wilson's",
     "proportions": "Wilson, counting persons",
     "balanced_accuracy": "square-and-add of Wilson intervals",
-    "brier and ece": "bootstrap of persons within class",
-    "brier_decomposition": "bootstrap of persons within class",
+    "brier": "bootstrap of persons within class",
+    "ece and brier_decomposition": "basic bootstrap of persons within class: bins make them too "
+    "high on few samples, so the interval lies mostly below; with fewer than about 40 samples a bin "
+    "it holds the truth less often than it says; that of ece reaches 0 where outcomes drawn from "
+    "the stated probabilities give as much",
     "net_benefit": "square-and-add of Wilson intervals at the prevalence of the study",
     "calibration": "Wald, cluster-robust where persons repeat",
     "differences": "DeLong for models on the same samples, and square-and-add of the two intervals "
@@ -87,11 +91,15 @@ def auroc_interval(
     low, high = newcombe_interval(value, *person_counts(case, persons), confidence)
     error = float(np.sqrt(max(covariance[0, 0], 0.0)))
     if 0 < value < 1 and error > 0:
-        logit = np.log(value / (1 - value))
-        half = normal_quantile(confidence) * error / (value * (1 - value))
-        low = min(low, float(1 / (1 + np.exp(-(logit - half)))))
-        high = max(high, float(1 / (1 + np.exp(-(logit + half)))))
+        return wider(Interval(value, low, high), *logit_interval(value, error, confidence))
     return Interval(value, low, high)
+
+
+def logit_interval(value: float, error: float, confidence: float) -> tuple[float, float]:
+    """Normal interval on the logit scale of a value within 0..1, by the delta method."""
+    logit = np.log(value / (1 - value))
+    half = normal_quantile(confidence) * error / (value * (1 - value))
+    return float(1 / (1 + np.exp(-(logit - half)))), float(1 / (1 + np.exp(-(logit + half))))
 
 
 def newcombe_interval(

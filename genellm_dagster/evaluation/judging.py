@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genellm_dagster.evaluation import brier, intervals, metrics, pooling, resampling, thresholds
-from genellm_dagster.evaluation.bootstrap import Bootstrap, Counts
+from genellm_dagster.evaluation.bootstrap import Bootstrap
 from genellm_dagster.evaluation.folds import Folds
 from genellm_dagster.evaluation.intervals import Interval
 from genellm_dagster.evaluation.metrics import FloatArray, IntArray
@@ -184,6 +183,7 @@ def _precision(samples: Samples, score: FloatArray, auroc: Interval, *, at_half:
     found = samples.bootstrap.interval(
         point(case, score),
         lambda counts: resampling.resampled_average_precision(case, score, counts, at_half=at_half),
+        ranking=True,
     )
     prevalence = 0.5 if at_half else float(case.mean())
     return intervals.open_below(
@@ -195,7 +195,7 @@ def _auroc_bootstrap(samples: Samples, score: FloatArray) -> Interval:
     case = samples.case
     value = metrics.auroc(case, score)
     found = samples.bootstrap.interval(
-        value, lambda counts: resampling.resampled_auroc(case, score, counts)
+        value, lambda counts: resampling.resampled_auroc(case, score, counts), ranking=True
     )
     if found.low is None or found.high is None or (found.low > 0 and found.high < 1 - 1e-12):
         return found
@@ -211,6 +211,7 @@ def _sensitivity(samples: Samples, score: FloatArray, auroc: Interval) -> Interv
     found = samples.bootstrap.interval(
         value,
         lambda counts: resampling.resampled_sensitivity(case, score, counts, HIGH_SPECIFICITY),
+        ranking=True,
     )
     cases, _ = intervals.person_counts(case, samples.persons)
     return intervals.open_below(
@@ -222,18 +223,26 @@ def _sensitivity(samples: Samples, score: FloatArray, auroc: Interval) -> Interv
 def _brier_parts(
     samples: Samples, probability: FloatArray, options: EvaluationOptions
 ) -> dict[str, Any]:
-    """The parts of the Brier score; uncertainty is fixed by the class counts and has no spread."""
+    """The parts of the Brier score; those without a spread of their own say why."""
     case, bins = samples.case, options.ece_bins
     parts = brier.decompose(case, probability, bins)
-    found = samples.bootstrap.intervals(
-        [getattr(parts, name) for name in brier.PARTS],
-        lambda counts: brier.resampled_parts(case, probability, counts, bins),
-        share=False,
-    )
-    given = "given by the numbers of cases and controls"
+
+    def interval(name: str) -> Interval:
+        column = brier.PARTS.index(name)
+        return samples.bootstrap.interval(
+            getattr(parts, name),
+            lambda counts: brier.resampled_parts(case, probability, counts, bins)[:, column],
+            too_high=True,
+        )
+
     return {
-        **{name: one.as_json() for name, one in zip(brier.PARTS, found, strict=True)},
-        "uncertainty": Interval(parts.uncertainty, None, None, given).as_json(),
+        **{name: interval(name).as_json() for name in brier.PARTS},
+        "uncertainty": Interval(
+            parts.uncertainty, None, None, "given by the numbers of cases and controls"
+        ).as_json(),
+        "within_bin": Interval(
+            parts.within_bin, None, None, "what is left when the other parts are taken away"
+        ).as_json(),
         "bins": bins,
     }
 
@@ -253,21 +262,33 @@ def _calibrated(
             return Interval(None, None, None, reason)
         return Interval(value, value - z * error, value + z * error)
 
-    resampled: dict[str, tuple[float, Callable[[Counts], FloatArray]]] = {
-        "brier": (
+    return {
+        "brier": samples.bootstrap.interval(
             metrics.brier(case, probability),
             lambda counts: resampling.resampled_mean(squared, counts),
         ),
-        "ece": (
-            metrics.expected_calibration_error(case, probability, bins),
-            lambda counts: resampling.resampled_calibration_error(case, probability, counts, bins),
-        ),
-    }
-    return {
-        **{name: samples.bootstrap.interval(*part) for name, part in resampled.items()},
+        "ece": _calibration_error(samples, probability, options),
         "calibration_slope": wald(calibration.slope, calibration.slope_error),
         "calibration_intercept": wald(calibration.intercept, calibration.intercept_error),
     }
+
+
+def _calibration_error(
+    samples: Samples, probability: FloatArray, options: EvaluationOptions
+) -> Interval:
+    """Expected calibration error; zero is inside where a calibrated model may give as much."""
+    case, bins = samples.case, options.ece_bins
+    value = metrics.expected_calibration_error(case, probability, bins)
+    found = samples.bootstrap.interval(
+        value,
+        lambda counts: resampling.resampled_calibration_error(case, probability, counts, bins),
+        too_high=True,
+    )
+    chance = resampling.calibrated_errors(
+        probability, samples.persons, bins, options.bootstraps, options.seed
+    )
+    by_chance = value <= np.quantile(chance, 0.5 + options.confidence / 2)
+    return intervals.wider(found, 0.0, value) if by_chance else found
 
 
 def _cohort(

@@ -38,7 +38,7 @@ class EvaluationOptions(BaseModel):
         default="training_folds",
         description="Where sensitivity, specificity and balanced accuracy are taken: for each fold "
         "at the threshold of the best balanced accuracy on its training samples "
-        "(training_folds; three folds or more), or at `threshold` for all (fixed). Reports hold both.",
+        "(training_folds; from three folds on), or at `threshold` for all (fixed).",
     )
     threshold: float = Field(
         default=0.5,

@@ -154,6 +154,31 @@ def resampled_calibration_error(
     return result
 
 
+def calibrated_errors(
+    score: FloatArray, persons: NDArray[np.int_], bins: int, resamples: int, seed: int
+) -> FloatArray:
+    """Expected calibration error of scores that are right: outcomes drawn from the scores.
+
+    Consistency resampling (Broecker and Smith, Weather and Forecasting 22 (2007) 651): what bins
+    alone make of a perfectly calibrated model on as many samples.
+
+    Args:
+        score: 0..1, n.
+        persons: Person of each sample; the samples of one stand or fall together.
+        bins: Number of equal-width bins.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+    """
+    number = np.unique(persons, return_inverse=True)[1]
+    place = np.minimum((score * bins).astype(int), bins - 1)
+    member = np.zeros((len(score), bins), dtype=np.float32)
+    member[np.arange(len(score)), place] = 1
+    chance = np.random.default_rng(seed).random((resamples, number.max() + 1), dtype=np.float32)
+    gaps = ((chance[:, number] < score) - score).astype(np.float32) @ member
+    result: FloatArray = np.abs(gaps).sum(axis=1, dtype=np.float64) / len(score)
+    return result
+
+
 def _by_class(
     counts: NDArray[np.float32], case: IntArray, starts: NDArray[np.int_]
 ) -> tuple[FloatArray, FloatArray]:
