@@ -29,14 +29,15 @@ METHODS = {
     "average_precision": "bootstrap of persons within class, wider of quantiles and normal on the "
     "logit scale; bounded by a binormal curve where resamples reach 1",
     "sensitivity_at_95_specificity": "as average_precision, the threshold read anew on each "
-    "resample; never inside Wilson's",
+    "resample; never inside Wilson's; with fewer than about 40 control persons it is too short, "
+    "because the threshold then hangs on one or two of them",
     "proportions": "Wilson, counting persons",
     "balanced_accuracy": "square-and-add of Wilson intervals",
     "brier": "bootstrap of persons within class",
     "ece and brier_decomposition": "basic bootstrap of persons within class: bins make them too "
-    "high on few samples, so the interval lies mostly below; with fewer than about 40 samples a bin "
-    "it holds the truth less often than it says; that of ece reaches 0 where outcomes drawn from "
-    "the stated probabilities give as much",
+    "high on few samples, so the interval lies mostly below; with fewer than about 40 samples a "
+    "bin it holds the truth less often than it says; that of ece reaches 0 where outcomes drawn "
+    "from the stated probabilities give as much",
     "net_benefit": "square-and-add of Wilson intervals at the prevalence of the study",
     "calibration": "Wald, cluster-robust where persons repeat",
     "differences": "DeLong for models on the same samples, and square-and-add of the two intervals "

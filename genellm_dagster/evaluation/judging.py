@@ -251,7 +251,7 @@ def _calibrated(
     samples: Samples, probability: FloatArray, options: EvaluationOptions
 ) -> dict[str, Interval]:
     """Brier score, calibration error, slope and intercept."""
-    case, bins = samples.case, options.ece_bins
+    case = samples.case
     squared = (probability - case) ** 2
     calibration = metrics.calibration(case, probability, samples.persons)
     z = intervals.normal_quantile(options.confidence)

@@ -130,14 +130,14 @@ def test_a_metric_of_ranking_gets_the_wider_of_quantiles_and_logit_scale():
 
 
 def test_outcomes_drawn_from_the_scores_give_the_error_that_bins_make_by_chance():
-    score = np.random.default_rng(6).random(400)
+    score = np.sort(np.random.default_rng(6).random(400))
     found = resampling.calibrated_errors(score, np.arange(400), 10, 400, seed=1)
     drawn_once = [
         metrics.expected_calibration_error(
-            (np.random.default_rng(run).random(400) < score).astype(int), score, 10
+            (np.random.default_rng(1000 + run).random(400) < score).astype(int), score, 10
         )
         for run in range(200)
     ]
     assert found.mean() == pytest.approx(np.mean(drawn_once), rel=0.05)
     together = resampling.calibrated_errors(score, np.repeat(np.arange(80), 5), 10, 400, seed=1)
-    assert together.mean() > 1.2 * found.mean()
+    assert together.mean() > 1.5 * found.mean()
