@@ -47,7 +47,7 @@ def test_reports_of_the_evaluation_room_are_shown_with_every_number() -> None:
         "Within cohorts",
         "P against GeneLLM",
         "Sensitivity at 95 %",
-        "pooled (I² ",
+        "AUROC of the cohorts, pooled by random effects",
         "Decision curves, Pediatric",
         "Acting on everyone",
         "Reliability",

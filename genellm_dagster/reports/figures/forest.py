@@ -36,6 +36,8 @@ _LOOK: Mapping[Role, tuple[str, str]] = {
 }
 _ROW_INCHES = 0.27
 _RIVAL = "logistic_regression"
+_FEWEST_POOLED = 3
+"""Cohorts from which on a pooled number is drawn: with two its interval is most of the scale."""
 
 
 def forest_figure(reports: Mapping[str, Mapping[str, Any]], *, simulated: bool) -> Figure:
@@ -121,10 +123,16 @@ def cohort_figure(reports: Mapping[str, Mapping[str, Any]], *, simulated: bool) 
             if apart:
                 draw(panels[0], place + apart, row.rival, *_LOOK["classical"])
         _finish(panels, [row.name for row in rows])
+        for place, row in enumerate(rows):
+            if row.pooled:
+                apart = 0.16 if number_of(row.rival) is not None else 0.0
+                _prediction(panels[0], place - apart, row.own, _LOOK["language model"][0])
+                _prediction(panels[0], place + apart, row.rival, _LOOK["classical"][0])
         spoken = "; ".join(f"{row.name}: {interval(row.own)}" for row in rows)
         pooled = (
             " Wide diamonds: pooled over cohorts by random effects, with the thin line where the "
-            "AUROC of one more cohort may lie (prediction interval); I² is the share of the spread "
+            "AUROC of one more cohort may lie (prediction interval, an arrow where it leaves the "
+            "picture); I² is the share of the spread "
             "that is more than chance."
         )
         plan = Plan(
@@ -146,7 +154,7 @@ def _rows(stratum: str, report: Mapping[str, Any]) -> Iterator[_Row]:
             name = f"{stratum_name(stratum)} · {cohort} ({part['cases']}/{part['n']})"
             yield _Row(name, part["auroc"], beside)
     pooled = own.get("pooled_auroc")
-    if number_of(pooled) is not None:
+    if number_of(pooled) is not None and pooled["cohorts"] >= _FEWEST_POOLED:
         share = percent(number_of(pooled["i2"]))
         name = f"{stratum_name(stratum)} · pooled (I² {share})"
         yield _Row(name, pooled, rival.get("pooled_auroc"), pooled=True)
@@ -162,15 +170,22 @@ def _point(panel: Axes, row: float, value: Any, colour: str, marker: str) -> Non
 
 
 def _diamond(panel: Axes, row: float, value: Any, colour: str, _marker: str) -> None:
-    """Draw a pooled number: as wide as its interval, on the line of its prediction interval."""
+    """Draw a pooled number, as wide as its interval."""
     number, bounds = number_of(value), bounds_of(value)
-    if number is None or bounds is None:
+    if number is not None and bounds is not None:
+        corners = [bounds[0], number, bounds[1], number]
+        panel.fill(corners, [row, row - 0.14, row, row + 0.14], color=colour)
+
+
+def _prediction(panel: Axes, row: float, value: Any, colour: str) -> None:
+    """Draw a prediction interval inside the picture, which it does not widen."""
+    wide = value.get("prediction") if isinstance(value, Mapping) else None
+    if wide is None:
         return
-    wide = value.get("prediction")
-    if wide is not None:
-        panel.hlines(row, wide["low"], wide["high"], color=colour, linewidth=1.0, alpha=0.7)
-    corners = [bounds[0], number, bounds[1], number]
-    panel.fill(corners, [row, row - 0.14, row, row + 0.14], color=colour)
+    edge = panel.get_xlim()[0]
+    panel.hlines(row, max(wide["low"], edge), wide["high"], color=colour, linewidth=1.0)
+    if wide["low"] < edge:
+        panel.plot([edge], [row], marker="<", color=colour, markersize=5, clip_on=False)
 
 
 def _finish(panels: Sequence[Axes], names: Sequence[str]) -> None:
