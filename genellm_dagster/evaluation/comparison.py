@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 _WITH_INTERVAL = ("auroc", "average_precision", "average_precision_at_half")
+_ENDS = {"": "value", "_low": "low", "_high": "high"}
 _PLAIN = (
     "balanced_accuracy",
     "sensitivity",
@@ -16,6 +17,8 @@ _PLAIN = (
     "calibration_slope",
     "calibration_intercept",
 )
+# Keys that reports written before them do not hold.
+_LATER = ("pooled_auroc", "sensitivity_at_95_specificity")
 COLUMNS = [
     "study",
     "stratum",
@@ -23,9 +26,10 @@ COLUMNS = [
     "n",
     "cases",
     "prevalence",
-    *[f"{name}{end}" for name in _WITH_INTERVAL for end in ("", "_low", "_high")],
+    *[f"{name}{end}" for name in _WITH_INTERVAL for end in _ENDS],
     *_PLAIN,
     "auroc_within_cohorts",
+    *[f"{name}{end}" for name in _LATER for end in _ENDS],
     "auroc_difference",
     "auroc_difference_low",
     "auroc_difference_high",
@@ -61,11 +65,12 @@ def compare_models(reports: list[dict[str, Any]], runs: pd.DataFrame | None = No
             row["model"] = model
             row.update({name: report[name] for name in ("n", "cases", "prevalence")})
             for name in _WITH_INTERVAL:
-                row[name] = numbers[name]["value"]
-                row[f"{name}_low"] = numbers[name]["low"]
-                row[f"{name}_high"] = numbers[name]["high"]
+                row.update({f"{name}{end}": numbers[name][at] for end, at in _ENDS.items()})
             row.update({name: numbers[name] for name in _PLAIN})
             row["auroc_within_cohorts"] = within.get(model, {}).get("auroc", {}).get("value")
+            for name in _LATER:
+                part = numbers.get(name) or {}
+                row.update({f"{name}{end}": part.get(at) for end, at in _ENDS.items()})
             row["transductive"] = "; ".join(report.get("transductive", {}).get(model, []))
             if model in comparisons:
                 difference = comparisons[model]["auroc_difference"]

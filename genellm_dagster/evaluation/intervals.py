@@ -3,11 +3,12 @@
 AUROC: the wider, on each side, of DeLong's interval on the logit scale and Newcombe's method 5
 (Statistics in Medicine 25 (2006) 559), which solves |theta - A| = z sqrt(V(theta)) with the
 Hanley-McNeil variance at theta itself. The first follows the data; the second stays bounded and
-wide enough where the first collapses (few samples, AUROC near 1). Average precision: percentile
-bootstrap of persons; where resamples pile up at 1 the lower end is no higher than the average
-precision of an equal-variance binormal curve at the AUROC's lower end. Shares: Wilson. Balanced
-accuracy: square-and-add of two Wilson intervals. Counts are of persons, so that repeated samples
-add no precision.
+wide enough where the first collapses (few samples, AUROC near 1). Average precision: bootstrap of
+persons; where resamples pile up at 1 the lower end is no higher than the average precision of an
+equal-variance binormal curve at the AUROC's lower end; a sensitivity read at a given specificity,
+likewise. Bootstrap intervals are percentile or, by option, BCa (``bootstrap.py``). Shares: Wilson.
+Balanced accuracy: square-and-add of two Wilson intervals. Counts are of persons, so that repeated
+samples add no precision.
 """
 
 from __future__ import annotations
@@ -23,13 +24,24 @@ from genellm_dagster.evaluation.metrics import FloatArray, IntArray
 
 METHODS = {
     "auroc": "wider of DeLong on the logit scale and Newcombe's method 5",
-    "average_precision": "percentile bootstrap of persons within class; bounded by a "
-    "binormal curve where resamples reach 1",
+    "auroc_bootstrap": "bootstrap of persons within class, wider of quantiles and normal on the "
+    "logit scale; Newcombe's where resamples reach 0 or 1",
+    "average_precision": "bootstrap of persons within class, wider of quantiles and normal on the "
+    "logit scale; bounded by a binormal curve where resamples reach 1",
+    "sensitivity_at_95_specificity": "as average_precision, the threshold read anew on each "
+    "resample; never inside Wilson's; with fewer than about 40 control persons it is too short, "
+    "because the threshold then hangs on one or two of them",
     "proportions": "Wilson, counting persons",
     "balanced_accuracy": "square-and-add of Wilson intervals",
-    "brier and ece": "percentile bootstrap of persons within class",
+    "brier": "bootstrap of persons within class",
+    "ece and brier_decomposition": "basic bootstrap of persons within class: bins make them too "
+    "high on few samples, so the interval lies mostly below; with fewer than about 40 samples a "
+    "bin it holds the truth less often than it says; that of ece reaches 0 where outcomes drawn "
+    "from the stated probabilities give as much",
+    "net_benefit": "square-and-add of Wilson intervals at the prevalence of the study",
     "calibration": "Wald, cluster-robust where persons repeat",
-    "differences": "DeLong for models on the same samples; square-and-add between strata",
+    "differences": "DeLong for models on the same samples, and square-and-add of the two intervals "
+    "where an AUROC of 0 or 1 has no DeLong variance; square-and-add between strata",
 }
 
 
@@ -80,11 +92,15 @@ def auroc_interval(
     low, high = newcombe_interval(value, *person_counts(case, persons), confidence)
     error = float(np.sqrt(max(covariance[0, 0], 0.0)))
     if 0 < value < 1 and error > 0:
-        logit = np.log(value / (1 - value))
-        half = normal_quantile(confidence) * error / (value * (1 - value))
-        low = min(low, float(1 / (1 + np.exp(-(logit - half)))))
-        high = max(high, float(1 / (1 + np.exp(-(logit + half)))))
+        return wider(Interval(value, low, high), *logit_interval(value, error, confidence))
     return Interval(value, low, high)
+
+
+def logit_interval(value: float, error: float, confidence: float) -> tuple[float, float]:
+    """Normal interval on the logit scale of a value within 0..1, by the delta method."""
+    logit = np.log(value / (1 - value))
+    half = normal_quantile(confidence) * error / (value * (1 - value))
+    return float(1 / (1 + np.exp(-(logit - half)))), float(1 / (1 + np.exp(-(logit + half))))
 
 
 def newcombe_interval(
@@ -166,10 +182,47 @@ def bounded_precision_interval(
     confidence: float,
 ) -> Interval:
     """Interval of an average precision that stays open below where resamples pile up at 1."""
-    found = percentile_interval(value, resampled, confidence)
+    return open_below(
+        percentile_interval(value, resampled, confidence), binormal_precision(auroc_low, prevalence)
+    )
+
+
+def open_below(found: Interval, bound: float) -> Interval:
+    """Lower the lower end to ``bound`` where the upper one is at 1, where resamples pile up."""
     if found.low is None or found.high is None or found.high < 1 - 1e-12:
         return found
-    return Interval(value, min(found.low, binormal_precision(auroc_low, prevalence)), found.high)
+    return Interval(found.value, min(found.low, bound), found.high)
+
+
+def wider(first: Interval, low: float, high: float) -> Interval:
+    """The interval, reaching at least from ``low`` to ``high``."""
+    if first.low is None or first.high is None:
+        return first
+    return Interval(first.value, min(first.low, low), max(first.high, high), first.reason)
+
+
+def paired_difference(
+    difference: float, error: float, first: Interval, second: Interval, confidence: float
+) -> Interval:
+    """Difference of two AUROC on the same samples, open where DeLong's variance collapses.
+
+    Args:
+        difference: First minus second.
+        error: DeLong's standard error of it; zero also where both order every pair alike.
+        first: AUROC of the first model with its interval.
+        second: Of the second.
+        confidence: Coverage meant.
+
+    Returns:
+        DeLong's interval; where one AUROC is 0 or 1, whose placements do not vary, the wider of it
+        and square-and-add of the two intervals, as if the two were independent.
+    """
+    half = normal_quantile(confidence) * error
+    found = Interval(difference, difference - half, difference + half)
+    if not any(one.value in (0.0, 1.0) for one in (first, second)):
+        return found
+    apart = square_and_add(first, second)
+    return found if apart.low is None or apart.high is None else wider(found, apart.low, apart.high)
 
 
 @lru_cache(maxsize=4096)
@@ -182,3 +235,11 @@ def binormal_precision(auroc: float, prevalence: float) -> float:
     false_positive = norm.cdf(norm.ppf(sensitivity) - distance)
     true = prevalence * sensitivity
     return float(np.mean(true / (true + (1 - prevalence) * false_positive)))
+
+
+def binormal_sensitivity(auroc: float, specificity: float) -> float:
+    """Sensitivity at this specificity of an equal-variance binormal curve with this AUROC."""
+    from scipy.stats import norm
+
+    distance = float(norm.ppf(np.clip(auroc, 1e-9, 1 - 1e-9))) * np.sqrt(2)
+    return float(norm.cdf(distance - norm.ppf(specificity)))

@@ -1,7 +1,10 @@
 """Point values of every metric. Each raises where it is not defined; none returns NaN.
 
 Scores are 0..1, cases are 1. Average precision is the step-wise sum over distinct scores,
-AP = sum (R_n - R_(n-1)) P_n, without interpolation (scikit-learn's definition).
+AP = sum (R_n - R_(n-1)) P_n, without interpolation (scikit-learn's definition): not the trapezoidal
+area under the precision-recall curve, which is too high (Davis and Goadrich, ICML 2006). Samples
+with equal scores are called together. At prevalence one half every case weighs 1 / (2 cases) and
+every control 1 / (2 controls).
 """
 
 from __future__ import annotations
@@ -101,8 +104,10 @@ class ThresholdCounts:
         return (self.sensitivity + self.specificity) / 2
 
 
-def at_threshold(case: IntArray, score: FloatArray, threshold: float) -> ThresholdCounts:
-    """Counts when scores at or above ``threshold`` are called cases."""
+def at_threshold(
+    case: IntArray, score: FloatArray, threshold: float | FloatArray
+) -> ThresholdCounts:
+    """Counts when scores at or above ``threshold``, one or one a sample, are called cases."""
     require_both_classes(case)
     called = score >= threshold
     is_case = case == 1
@@ -112,6 +117,18 @@ def at_threshold(case: IntArray, score: FloatArray, threshold: float) -> Thresho
         int((~called & ~is_case).sum()),
         int((called & ~is_case).sum()),
     )
+
+
+def sensitivity_at_specificity(case: IntArray, score: FloatArray, specificity: float) -> float:
+    """Highest sensitivity among thresholds that leave this share of controls, or more, not called.
+
+    A point of the ROC curve (without interpolation): it describes the ranking, as the AUROC does,
+    and is not what a threshold set beforehand would give; see ``thresholds.py`` for that.
+    """
+    require_both_classes(case)
+    controls = np.sort(score[case == 0])[::-1]
+    allowed = int((1 - specificity) * len(controls) + 1e-9)
+    return float(np.mean(score[case == 1] > controls[allowed])) if allowed < len(controls) else 1.0
 
 
 def brier(case: IntArray, score: FloatArray) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -27,12 +29,29 @@ class EvaluationOptions(BaseModel):
         le=100_000,
         description="Resamplings of persons behind bootstrap intervals.",
     )
+    bootstrap_interval: Literal["percentile", "bca"] = Field(
+        default="percentile",
+        description="Ends of bootstrap intervals: quantiles of the resamples (percentile), or "
+        "these moved for bias and acceleration (bca), the latter by a jackknife over persons.",
+    )
+    threshold_rule: Literal["training_folds", "fixed"] = Field(
+        default="training_folds",
+        description="Where sensitivity, specificity and balanced accuracy are taken: for each fold "
+        "at the threshold of the best balanced accuracy on its training samples "
+        "(training_folds; from three folds on), or at `threshold` for all (fixed).",
+    )
     threshold: float = Field(
         default=0.5,
         gt=0,
         lt=1,
-        description="Score at or above which a sample is called a case; fixed beforehand, never "
-        "chosen on test data.",
+        description="Score at or above which a sample is called a case by the rule fixed; set "
+        "beforehand, never chosen on test data.",
+    )
+    decision_thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(0.1, 0.25, 0.5, 0.75),
+        min_length=1,
+        description="Probabilities of being a case at which one would act, for which net benefit "
+        "is given with its interval; the decision curve goes from .01 to .99.",
     )
     ece_bins: int = Field(
         default=10, ge=2, description="Equal-width bins of the expected calibration error."

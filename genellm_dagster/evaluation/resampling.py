@@ -46,6 +46,26 @@ def bootstrap_counts(
     return drawn
 
 
+def left_out_counts(
+    case: IntArray, persons: NDArray[np.int_]
+) -> tuple[NDArray[np.float32], NDArray[np.int_]]:
+    """Count weights of the jackknife: each person left out in turn, with all samples.
+
+    Args:
+        case: 1 case, 0 control, of n samples.
+        persons: Person of each sample.
+
+    Returns:
+        Persons x n counts of 0 and 1, and the class in which each person is drawn. Who is the only
+        one to hold a class is kept, so that every row holds both classes.
+    """
+    _, first, number = np.unique(persons, return_index=True, return_inverse=True)
+    counts = (number[None, :] != np.arange(len(first))[:, None]).astype(np.float32)
+    lacking = np.minimum(counts[:, case == 1].sum(axis=1), counts[:, case == 0].sum(axis=1)) == 0
+    counts[lacking] = 1
+    return counts, case[first]
+
+
 def resampled_auroc(case: IntArray, score: FloatArray, counts: NDArray[np.float32]) -> FloatArray:
     """AUROC of every resample, ties counting one half.
 
@@ -92,6 +112,31 @@ def resampled_average_precision(
     return np.minimum(np.concatenate(result), 1.0)
 
 
+def resampled_sensitivity(
+    case: IntArray, score: FloatArray, counts: NDArray[np.float32], specificity: float
+) -> FloatArray:
+    """Highest sensitivity at this specificity or better, read off the ROC curve of every resample.
+
+    Args:
+        case: 1 case, 0 control.
+        score: Higher means case; samples with equal scores are called together.
+        counts: Resamples x samples.
+        specificity: Least share of controls that must not be called, 0..1.
+    """
+    order = np.argsort(-score, kind="stable")
+    starts = _starts(score[order])
+    result = []
+    for chunk in _chunks(counts):
+        case_weight, control_weight = _by_class(chunk[:, order], case[order], starts)
+        true = np.cumsum(case_weight, axis=1)
+        false = np.cumsum(control_weight, axis=1)
+        allowed = (1 - specificity) * false[:, -1:] + 1e-9
+        called = (false <= allowed).sum(axis=1)
+        reached = np.take_along_axis(true, np.maximum(called - 1, 0)[:, None], axis=1)[:, 0]
+        result.append(np.where(called > 0, reached, 0.0) / true[:, -1])
+    return np.concatenate(result)
+
+
 def resampled_mean(value: FloatArray, counts: NDArray[np.float32]) -> FloatArray:
     """Mean of a per-sample value in every resample."""
     result: FloatArray = (counts @ value) / counts.sum(axis=1)
@@ -106,6 +151,31 @@ def resampled_calibration_error(
     gaps = np.zeros((len(score), bins))
     gaps[np.arange(len(score)), place] = case - score
     result: FloatArray = np.abs(counts @ gaps).sum(axis=1) / counts.sum(axis=1)
+    return result
+
+
+def calibrated_errors(
+    score: FloatArray, persons: NDArray[np.int_], bins: int, resamples: int, seed: int
+) -> FloatArray:
+    """Expected calibration error of scores that are right: outcomes drawn from the scores.
+
+    Consistency resampling (Broecker and Smith, Weather and Forecasting 22 (2007) 651): what bins
+    alone make of a perfectly calibrated model on as many samples.
+
+    Args:
+        score: 0..1, n.
+        persons: Person of each sample; the samples of one stand or fall together.
+        bins: Number of equal-width bins.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+    """
+    number = np.unique(persons, return_inverse=True)[1]
+    place = np.minimum((score * bins).astype(int), bins - 1)
+    member = np.zeros((len(score), bins), dtype=np.float32)
+    member[np.arange(len(score)), place] = 1
+    chance = np.random.default_rng(seed).random((resamples, number.max() + 1), dtype=np.float32)
+    gaps = ((chance[:, number] < score) - score).astype(np.float32) @ member
+    result: FloatArray = np.abs(gaps).sum(axis=1, dtype=np.float64) / len(score)
     return result
 
 

@@ -23,6 +23,7 @@ from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.figures.batch import batch_figure
 from genellm_dagster.reports.figures.canvas import Figure
 from genellm_dagster.reports.figures.curves import calibration_figure, roc_figure, scores_figure
+from genellm_dagster.reports.figures.decisions import decision_figure
 from genellm_dagster.reports.figures.forest import cohort_figure, forest_figure
 from genellm_dagster.reports.figures.genes import genes_figure
 from genellm_dagster.reports.figures.maps import map_figure
@@ -39,6 +40,7 @@ from genellm_dagster.reports.options import ReportOptions
 from genellm_dagster.reports.tables import quality, results, samples, strata
 from genellm_dagster.reports.tables.batch import explained
 from genellm_dagster.reports.tables.cells import facts
+from genellm_dagster.reports.tables.decisions import decisions
 
 _TEMPLATES = "genellm_dagster.reports"
 # Said in a sentence or a list of their own, so not again in the table of facts.
@@ -196,6 +198,10 @@ def _part(content: ReportContent, stratum: str, options: ReportOptions) -> dict[
         "performance": results.performance(content, stratum),
         "notes": results.notes(report),
         "cohorts": results.cohorts(content, stratum),
+        "decisions": decisions(content, stratum),
+        "decision_figure": marks.marked(
+            decision_figure(stratum, report, simulated=simulated), all_said
+        ),
         "genes": results.genes(content, stratum, options),
         "roc": marks.marked(
             roc_figure(stratum, predictions, report, simulated=simulated), all_said

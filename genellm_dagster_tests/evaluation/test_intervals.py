@@ -32,6 +32,59 @@ def test_delong_gives_the_published_standard_error_of_the_ct_images():
     assert area[0] + norm.ppf(0.975) * error == pytest.approx(0.95339, abs=1e-5)
 
 
+def ovarian_cancer() -> tuple[np.ndarray, np.ndarray]:
+    """43 patients of DeLong, DeLong and Clarke-Pearson (1988): albumin, K-G score, total protein.
+
+    As SAS lists them (SAS/STAT User's Guide, PROC LOGISTIC, comparing ROC curves).
+    """
+    rows = """
+        3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
+        1.6 5.6 5 1  3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1
+        4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1
+        3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1
+        3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1
+        3.5 6.2 5 1  2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
+        3.6 6.6 5 1"""
+    albumin, protein, score, outcome = np.array(rows.split(), dtype=float).reshape(-1, 4).T
+    return 1 - outcome.astype(int), np.stack([-albumin, score, -protein])
+
+
+def test_delong_gives_the_published_numbers_of_three_correlated_tests():
+    # SAS: areas .7366, .7258, .6478; standard errors .0927, .1028, .1000; against the K-G score
+    # differences .0108 (error .0953, P .9102) and -.0780 (error .1046, P .4561).
+    case, scores = ovarian_cancer()
+    areas, covariance = delong_covariance(case, scores)
+    assert areas == pytest.approx([0.7366, 0.7258, 0.6478], abs=5e-5)
+    assert np.sqrt(np.diag(covariance)) == pytest.approx([0.0927, 0.1028, 0.1000], abs=5e-5)
+    for place, difference, error, p in ((0, 0.0108, 0.0953, 0.9102), (2, -0.0780, 0.1046, 0.4561)):
+        test = delong_test(case, scores[place], scores[1])
+        found = (test.difference, test.standard_error, test.p)
+        assert found == pytest.approx((difference, error, p), abs=6e-5)
+
+
+def test_a_difference_from_a_perfect_model_is_not_called_certain():
+    case = np.repeat([0, 1], 15)
+    perfect, other = case.astype(float), case * 0.9 + np.linspace(0, 0.05, 30)
+    persons = np.arange(30)
+    ends = [intervals.auroc_interval(case, score, persons, 0.95) for score in (perfect, other)]
+    test = delong_test(case, perfect, other)
+    assert (test.difference, test.standard_error) == (0.0, 0.0)
+    found = intervals.paired_difference(test.difference, test.standard_error, *ends, 0.95)
+    assert found.low == pytest.approx(-(1 - ends[0].low))
+    assert found.high == pytest.approx(1 - ends[1].low)
+
+
+def test_a_difference_of_imperfect_models_keeps_delongs_interval():
+    case, scores = ovarian_cancer()
+    persons = np.arange(len(case))
+    ends = [intervals.auroc_interval(case, score, persons, 0.95) for score in scores[:2]]
+    test = delong_test(case, scores[0], scores[1])
+    found = intervals.paired_difference(test.difference, test.standard_error, *ends, 0.95)
+    assert (found.low, found.high) == pytest.approx(
+        (test.difference - 1.959964 * 0.0953436, test.difference + 1.959964 * 0.0953436), abs=1e-6
+    )
+
+
 def by_definition(case: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """DeLong's covariance from the definition, pair by pair."""
     kernels = []
@@ -148,6 +201,7 @@ def test_resampled_metrics_equal_the_metric_of_each_resample():
     precisions = resampling.resampled_average_precision(case, score, counts)
     at_half = resampling.resampled_average_precision(case, score, counts, at_half=True)
     errors = resampling.resampled_calibration_error(case, score, counts, 10)
+    found = {at: resampling.resampled_sensitivity(case, score, counts, at) for at in (0.8, 0.95)}
     for row, drawn in enumerate(counts.astype(int)[:25]):
         rows = np.repeat(np.arange(34), drawn)
         assert areas[row] == pytest.approx(metrics.auroc(case[rows], score[rows]))
@@ -158,6 +212,10 @@ def test_resampled_metrics_equal_the_metric_of_each_resample():
         assert errors[row] == pytest.approx(
             metrics.expected_calibration_error(case[rows], score[rows], 10)
         )
+        for at, shares in found.items():
+            assert shares[row] == pytest.approx(
+                metrics.sensitivity_at_specificity(case[rows], score[rows], at)
+            )
 
 
 def test_bootstrap_draws_whole_persons_within_class_and_repeats_with_its_seed():

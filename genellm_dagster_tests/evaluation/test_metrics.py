@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    roc_auc_score,
+    roc_curve,
+)
 
 from genellm_dagster.errors import EvaluationError
 from genellm_dagster.evaluation import metrics
@@ -64,6 +69,22 @@ def test_precision_at_half_does_not_follow_prevalence():
 def test_a_score_at_the_threshold_is_called_a_case():
     counts = metrics.at_threshold(np.array([1, 1, 0, 0]), np.array([0.5, 0.49, 0.5, 0.1]), 0.5)
     assert (counts.sensitivity, counts.specificity, counts.balanced_accuracy) == (0.5, 0.5, 0.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(labelled_scores(), st.sampled_from([0.5, 0.8, 0.95]))
+def test_sensitivity_at_a_specificity_is_the_point_of_scikit_learns_curve(data, specificity):
+    case, score = data
+    false, true, _ = roc_curve(case, score, drop_intermediate=False)
+    expected = true[false <= 1 - specificity + 1e-9].max()
+    found = metrics.sensitivity_at_specificity(case, score, specificity)
+    assert found == pytest.approx(expected)
+
+
+def test_average_precision_is_the_step_wise_sum_not_the_trapezoid():
+    case, score = np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1])
+    # Recall goes up at the first (precision 1) and at the third place (precision 2/3).
+    assert metrics.average_precision(case, score) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
 def test_expected_calibration_error_by_hand():

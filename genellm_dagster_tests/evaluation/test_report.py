@@ -55,7 +55,7 @@ def test_report_has_the_agreed_keys_in_the_agreed_places(judged):
     assert (judged["n"], judged["cases"]) == (99, 54)
     assert judged["folds"]["names"] == ["GSE1", "GSE2", "GSE3"]
     for numbers in judged["models"].values():
-        assert list(numbers) == [
+        assert list(numbers)[:11] == [
             "auroc", "average_precision", "average_precision_at_half", "balanced_accuracy",
             "sensitivity", "specificity", "brier", "ece", "calibration_slope",
             "calibration_intercept", "cohorts",
@@ -65,6 +65,99 @@ def test_report_has_the_agreed_keys_in_the_agreed_places(judged):
             assert list(part) == ["value", "low", "high"]
             assert 0 <= part["low"] <= part["value"] <= part["high"] <= 1
         assert list(numbers["cohorts"]["GSE1"]) == ["n", "cases", "auroc"]
+
+
+def test_every_model_has_the_further_numbers_each_with_its_interval(judged):
+    for model, numbers in judged["models"].items():
+        assert list(numbers)[11:] == [
+            "auroc_bootstrap", "sensitivity_at_95_specificity", "operating_points",
+            "brier_decomposition", "net_benefit", "pooled_auroc",
+        ]  # fmt: skip
+        for part in (
+            numbers["auroc_bootstrap"],
+            numbers["sensitivity_at_95_specificity"],
+            numbers["pooled_auroc"],
+            *(row["net_benefit"] for row in numbers["net_benefit"]["thresholds"]),
+        ):
+            assert part["low"] <= part["value"] <= part["high"]
+        assert numbers["auroc_bootstrap"]["value"] == pytest.approx(numbers["auroc"]["value"])
+        parts = numbers["brier_decomposition"]
+        total = parts["reliability"]["value"] - parts["resolution"]["value"]
+        total += parts["uncertainty"]["value"] + parts["within_bin"]["value"]
+        assert total == pytest.approx(numbers["brier"]), model
+        assert numbers["pooled_auroc"]["cohorts"] == 2
+    assert judged["models"]["perfect"]["auroc_bootstrap"]["low"] < 0.99
+    assert judged["models"]["perfect"]["sensitivity_at_95_specificity"]["low"] < 0.99
+
+
+def test_sensitivity_and_specificity_follow_the_thresholds_of_the_training_folds(judged):
+    samples = stratum({"GSE1": (30, 20), "GSE2": (15, 25), "GSE3": (9, 0)})
+    folds = make_folds(samples, None, OPTIONS)
+    predictions = predict(samples, {"genellm": 2.5})
+    found = evaluate("s", "adult", predictions, folds, OPTIONS)
+    numbers = found["models"]["genellm"]
+    point = numbers["operating_points"]["training_folds"]
+    assert found["threshold_rule"] == "training_folds"
+    assert numbers["sensitivity"] == point["sensitivity"]["value"]
+    cut = predictions["cohort"].map(point["thresholds"])
+    called = predictions["score"] >= cut
+    assert point["sensitivity"]["value"] == called[predictions["case"] == 1].mean()
+    fixed = evaluate(
+        "s", "adult", predictions, folds, EvaluationOptions(bootstraps=100, threshold_rule="fixed")
+    )
+    called = predictions["score"] >= 0.5
+    share = called[predictions["case"] == 1].mean()
+    assert fixed["models"]["genellm"]["sensitivity"] == share
+    assert numbers["operating_points"]["fixed"]["sensitivity"]["value"] == share
+
+
+def test_two_folds_keep_the_fixed_threshold_and_say_why():
+    samples = stratum({"GSE1": (20, 20), "GSE2": (20, 20)})
+    folds = make_folds(samples, None, OPTIONS)
+    found = evaluate("s", "adult", predict(samples, {"genellm": 2.0}), folds, OPTIONS)
+    numbers = found["models"]["genellm"]
+    assert found["threshold_rule"] == "fixed"
+    assert "two folds" in numbers["operating_points"]["training_folds"]["sensitivity"]["reason"]
+    assert numbers["sensitivity"] == numbers["operating_points"]["fixed"]["sensitivity"]["value"]
+    assert any("two folds" in note for note in found["notes"])
+
+
+def test_bca_intervals_come_by_option_and_keep_the_values():
+    samples = stratum({"GSE1": (25, 20), "GSE2": (20, 25)})
+    folds = make_folds(samples, None, OPTIONS)
+    predictions = predict(samples, {"genellm": 1.5, "perfect": 60.0})
+    reports = {
+        kind: evaluate(
+            "s",
+            "adult",
+            predictions,
+            folds,
+            EvaluationOptions(bootstraps=300, bootstrap_interval=kind),
+        )
+        for kind in ("percentile", "bca")
+    }
+    brier = {kind: report["intervals"]["genellm"]["brier"] for kind, report in reports.items()}
+    assert brier["bca"]["value"] == brier["percentile"]["value"]
+    assert brier["bca"]["low"] != brier["percentile"]["low"]
+    assert reports["bca"]["bootstrap"]["interval"] == "bca"
+    json.dumps(reports["bca"], allow_nan=False)
+
+
+def test_zero_is_inside_the_calibration_error_of_a_right_model_and_outside_that_of_an_extreme_one():
+    samples = stratum({"GSE1": (60, 60), "GSE2": (60, 60)})
+    logit = np.random.default_rng(5).normal(size=240) * 1.2
+    label = (np.random.default_rng(8).random(240) < 1 / (1 + np.exp(-logit))).astype(int)
+    samples["case"] = label
+    folds = make_folds(samples, None, OPTIONS)
+    tables = [
+        samples.drop(columns="age_years").assign(
+            fold=samples["cohort"], model=name, score=1 / (1 + np.exp(-factor * logit))
+        )
+        for name, factor in {"genellm": 1.0, "extreme": 4.0}.items()
+    ]
+    found = evaluate("s", "adult", pd.concat(tables), folds, OPTIONS)["intervals"]
+    assert found["genellm"]["ece"]["low"] == 0.0
+    assert found["extreme"]["ece"]["low"] > 0.05
 
 
 def test_report_is_strict_json_and_repeats_with_its_seed(judged):
@@ -178,4 +271,6 @@ def test_models_stand_side_by_side_with_their_newest_run(judged):
     assert pd.isna(rows.loc["genellm", "p"])
     assert rows.loc["snip", "p_holm"] == judged["comparisons"][0]["p_holm"]
     assert pd.isna(rows.loc["perfect", "calibration_slope"])
+    pooled = judged["models"]["snip"]["pooled_auroc"]
+    assert rows.loc["snip", "pooled_auroc_low"] == pooled["low"]
     assert list(compare_models([], None).columns) == COLUMNS

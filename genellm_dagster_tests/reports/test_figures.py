@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genellm_dagster.evaluation.intervals import Interval
+from genellm_dagster.evaluation.pooling import pool_auroc
 from genellm_dagster.reports.figures.canvas import Plan, sheet, to_figure, to_png
 from genellm_dagster.reports.figures.curves import curve_of, lead_models, wilson
+from genellm_dagster.reports.figures.decisions import decision_figure
+from genellm_dagster.reports.figures.forest import cohort_figure
 from genellm_dagster_tests.reports.fixtures import made_up_content
 
 
@@ -65,3 +69,37 @@ def test_the_same_drawing_gives_a_png_for_places_without_svg() -> None:
     with sheet(3, 2) as (drawn, (panel,)):
         panel.plot([0, 1], [0, 1])
         assert to_png(drawn).startswith(b"\x89PNG")
+
+
+def of_cohorts(*values: float) -> dict:
+    parts = {
+        f"GSE{place}": {
+            "auroc": Interval(value, value - 0.1, min(1.0, value + 0.05)),
+            "case_persons": 40,
+            "control_persons": 40,
+        }
+        for place, value in enumerate(values)
+    }
+    cohorts = {
+        name: {"n": 80, "cases": 40, "auroc": part["auroc"].as_json()}
+        for name, part in parts.items()
+    }
+    return {"cohorts": cohorts, "pooled_auroc": pool_auroc(parts, 0.95)}
+
+
+def test_three_cohorts_are_drawn_with_their_pooled_auroc_and_two_without() -> None:
+    three = cohort_figure(
+        {"adult": {"models": {"genellm": of_cohorts(0.9, 0.8, 0.7)}}}, simulated=False
+    )
+    pooled = of_cohorts(0.9, 0.8, 0.7)["pooled_auroc"]
+    assert "Adult · pooled (I² " in three.svg
+    assert f"{pooled['value']:.3f}" in three.description
+    assert "prediction interval" in three.caption
+    two = cohort_figure({"adult": {"models": {"genellm": of_cohorts(0.9, 0.8)}}}, simulated=False)
+    assert "pooled" not in two.svg
+    assert "prediction interval" not in two.caption
+
+
+def test_a_report_without_net_benefit_has_no_decision_curve() -> None:
+    report = made_up_content().reports["adult"]
+    assert decision_figure("adult", report, simulated=False) is None

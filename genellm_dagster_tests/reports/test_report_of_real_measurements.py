@@ -46,6 +46,12 @@ def test_reports_of_the_evaluation_room_are_shown_with_every_number() -> None:
     for said in (
         "Within cohorts",
         "P against GeneLLM",
+        "Sensitivity at 95 %",
+        "AUROC of the cohorts, pooled by random effects",
+        "Decision curves, Pediatric",
+        "Acting on everyone",
+        "Reliability",
+        "fixed in advance",
         "AUROC at equal size",
         "Entropy of the scores",
         "Silhouette by label, balanced",

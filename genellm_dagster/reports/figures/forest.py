@@ -1,8 +1,9 @@
-"""Areas under the curve with their intervals, as points on a line: by model, and by cohort."""
+"""Areas under the curve with their intervals, on a line: by model, by cohort, and pooled."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genellm_dagster.reports.figures.canvas import (
@@ -21,7 +22,7 @@ from genellm_dagster.reports.names import (
     role_of,
     stratum_name,
 )
-from genellm_dagster.reports.numbers import bounds_of, interval, number_of
+from genellm_dagster.reports.numbers import bounds_of, interval, number_of, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +35,9 @@ _LOOK: Mapping[Role, tuple[str, str]] = {
     "control": (MUTED, "X"),
 }
 _ROW_INCHES = 0.27
+_RIVAL = "logistic_regression"
+_FEWEST_POOLED = 3
+"""Cohorts from which on a pooled number is drawn: with two its interval is most of the scale."""
 
 
 def forest_figure(reports: Mapping[str, Mapping[str, Any]], *, simulated: bool) -> Figure:
@@ -87,8 +91,18 @@ def forest_figure(reports: Mapping[str, Mapping[str, Any]], *, simulated: bool) 
         return to_figure(drawn, "forest", plan, simulated=simulated)
 
 
+@dataclass(frozen=True)
+class _Row:
+    """One line of the cohort figure: its name, GeneLLM's number there, and the rival's."""
+
+    name: str
+    own: Any
+    rival: Any
+    pooled: bool = False
+
+
 def cohort_figure(reports: Mapping[str, Mapping[str, Any]], *, simulated: bool) -> Figure | None:
-    """Draw GeneLLM's AUROC in each cohort beside that of the first classical classifier.
+    """Draw GeneLLM's AUROC in each cohort beside logistic regression's, and both pooled.
 
     Args:
         reports: Stratum to evaluation JSON.
@@ -97,44 +111,53 @@ def cohort_figure(reports: Mapping[str, Mapping[str, Any]], *, simulated: bool) 
     Returns:
         The figure, or None when no cohort was measured on its own.
     """
-    rows: list[tuple[str, str, Any, Any, Any]] = []
-    for stratum, report in reports.items():
-        models = report["models"]
-        other = "logistic_regression" if "logistic_regression" in models else None
-        cohorts = models.get(LANGUAGE_MODEL, {}).get("cohorts", {})
-        for cohort, part in cohorts.items():
-            beside = models[other].get("cohorts", {}).get(cohort, {}) if other else {}
-            rows.append((stratum, cohort, part, beside.get("auroc"), part.get("auroc")))
-    rows = [row for row in rows if number_of(row[4]) is not None]
+    rows = [row for stratum, report in reports.items() for row in _rows(stratum, report)]
     if not rows:
         return None
     height = 1.15 + 1.45 * _ROW_INCHES * len(rows)
     with sheet(6.8, height) as (drawn, panels):
-        for row, (_stratum, _cohort, _part, beside, own) in enumerate(rows):
-            if number_of(beside) is not None:
-                _point(panels[0], row + 0.16, beside, *_LOOK["classical"])
-                _point(panels[0], row - 0.16, own, *_LOOK["language model"])
-            else:
-                _point(panels[0], row, own, *_LOOK["language model"])
-        _finish(
-            panels,
-            [
-                f"{stratum_name(stratum)} · {cohort} ({part['cases']}/{part['n']})"
-                for stratum, cohort, part, _, _ in rows
-            ],
-        )
-        spoken = "; ".join(
-            f"{stratum_name(stratum)} {cohort}: {interval(own)}"
-            for stratum, cohort, _, _, own in rows
+        for place, row in enumerate(rows):
+            draw = _diamond if row.pooled else _point
+            apart = 0.16 if number_of(row.rival) is not None else 0.0
+            draw(panels[0], place - apart, row.own, *_LOOK["language model"])
+            if apart:
+                draw(panels[0], place + apart, row.rival, *_LOOK["classical"])
+        _finish(panels, [row.name for row in rows])
+        for place, row in enumerate(rows):
+            if row.pooled:
+                apart = 0.16 if number_of(row.rival) is not None else 0.0
+                _prediction(panels[0], place - apart, row.own, _LOOK["language model"][0])
+                _prediction(panels[0], place + apart, row.rival, _LOOK["classical"][0])
+        spoken = "; ".join(f"{row.name}: {interval(row.own)}" for row in rows)
+        pooled = (
+            " Wide diamonds: pooled over cohorts by random effects, with the thin line where the "
+            "AUROC of one more cohort may lie (prediction interval, an arrow where it leaves the "
+            "picture); I² is the share of the spread "
+            "that is more than chance."
         )
         plan = Plan(
             title="AUROC in each cohort",
             description=f"GeneLLM's AUROC with 95 % intervals in each cohort. {spoken}.",
             caption="Each cohort on its own (cases/samples in brackets). Diamond: GeneLLM; square: "
             "logistic regression. A model that only works in some cohorts has not learned the "
-            "disease.",
+            f"disease.{pooled if any(row.pooled for row in rows) else ''}",
         )
         return to_figure(drawn, "cohorts", plan, simulated=simulated)
+
+
+def _rows(stratum: str, report: Mapping[str, Any]) -> Iterator[_Row]:
+    own = report["models"].get(LANGUAGE_MODEL, {})
+    rival = report["models"].get(_RIVAL, {})
+    for cohort, part in own.get("cohorts", {}).items():
+        if number_of(part.get("auroc")) is not None:
+            beside = rival.get("cohorts", {}).get(cohort, {}).get("auroc")
+            name = f"{stratum_name(stratum)} · {cohort} ({part['cases']}/{part['n']})"
+            yield _Row(name, part["auroc"], beside)
+    pooled = own.get("pooled_auroc")
+    if number_of(pooled) is not None and pooled["cohorts"] >= _FEWEST_POOLED:
+        share = percent(number_of(pooled["i2"]))
+        name = f"{stratum_name(stratum)} · pooled (I² {share})"
+        yield _Row(name, pooled, rival.get("pooled_auroc"), pooled=True)
 
 
 def _point(panel: Axes, row: float, value: Any, colour: str, marker: str) -> None:
@@ -144,6 +167,25 @@ def _point(panel: Axes, row: float, value: Any, colour: str, marker: str) -> Non
     if bounds is not None:
         panel.hlines(row, *bounds, color=colour, linewidth=1.8)
     panel.plot([number], [row], marker=marker, color=colour, markersize=6.5, linestyle="none")
+
+
+def _diamond(panel: Axes, row: float, value: Any, colour: str, _marker: str) -> None:
+    """Draw a pooled number, as wide as its interval."""
+    number, bounds = number_of(value), bounds_of(value)
+    if number is not None and bounds is not None:
+        corners = [bounds[0], number, bounds[1], number]
+        panel.fill(corners, [row, row - 0.14, row, row + 0.14], color=colour)
+
+
+def _prediction(panel: Axes, row: float, value: Any, colour: str) -> None:
+    """Draw a prediction interval inside the picture, which it does not widen."""
+    wide = value.get("prediction") if isinstance(value, Mapping) else None
+    if wide is None:
+        return
+    edge = panel.get_xlim()[0]
+    panel.hlines(row, max(wide["low"], edge), wide["high"], color=colour, linewidth=1.0)
+    if wide["low"] < edge:
+        panel.plot([edge], [row], marker="<", color=colour, markersize=5, clip_on=False)
 
 
 def _finish(panels: Sequence[Axes], names: Sequence[str]) -> None:

@@ -43,11 +43,18 @@ _THRESHOLD = 0.5  # of a report that does not say its own
 _MEASURES: Sequence[tuple[str, str, str, int]] = (
     ("auroc", "AUROC", "Chance that a case scores above a control; 0.5 is a coin", 3),
     (_WITHIN, "Within cohorts", "Mean AUROC inside each cohort, free of their offsets", 3),
+    ("pooled_auroc", "Pooled", "AUROC of the cohorts, pooled by random effects", 3),
     ("average_precision", "AP", "Average precision; a coin gets the prevalence", 3),
     ("average_precision_at_half", "AP at ½", "Average precision if half were cases", 3),
     ("balanced_accuracy", "Balanced accuracy", "Mean of sensitivity and specificity", 3),
     ("sensitivity", "Sensitivity", "Share of cases called", 3),
     ("specificity", "Specificity", "Share of controls not called", 3),
+    (
+        "sensitivity_at_95_specificity",
+        "Sensitivity at 95 %",
+        "Share of cases called where 95 % of controls are not, read off the ROC curve",
+        3,
+    ),
     ("brier", "Brier", "Mean squared error of the score; 0 is perfect", 3),
     ("ece", "ECE", "Expected calibration error; 0 is perfect", 3),
     ("calibration_slope", "Slope", "Calibration slope; below 1: scores are too extreme", 2),
@@ -90,9 +97,19 @@ def performance(content: ReportContent, stratum: str) -> Table:
         f"below each number its 95 % interval{_marked(content, stratum)}",
         columns,
         rows,
-        "Out-of-fold scores pooled over folds. Sensitivity and specificity hold at a score of "
-        f"{decimal(report.get('threshold', _THRESHOLD), 2)}, fixed in advance.",
+        f"Out-of-fold scores pooled over folds. {_threshold(report)}",
     )
+
+
+def _threshold(report: Mapping[str, Any]) -> str:
+    """Say at which scores sensitivity and specificity hold."""
+    if report.get("threshold_rule") == "training_folds":
+        return (
+            "Sensitivity and specificity hold, in each fold, at the score that separated its "
+            "training samples best; no sample of the test side helped to choose it."
+        )
+    fixed = decimal(report.get("threshold", _THRESHOLD), 2)
+    return f"Sensitivity and specificity hold at a score of {fixed}, fixed in advance."
 
 
 def _marked(content: ReportContent, stratum: str) -> str:
