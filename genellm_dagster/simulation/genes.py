@@ -98,7 +98,7 @@ def plant_genes(options: SimulationOptions, seed: int) -> dict[str, pd.Series]:
 
     Returns:
         Stratum to effects: index gene, value log2 units at disease activity 1, half of them
-        negative, strongest first.
+        negative (apart from the discordant genes), strongest first.
 
     Raises:
         ExpressionError: When there are too few genes to choose from.
@@ -127,6 +127,8 @@ def plant_genes(options: SimulationOptions, seed: int) -> dict[str, pd.Series]:
         mean = np.mean([effects[gene] for effects in planted.values()])
         for effects in planted.values():
             effects[gene] = mean
+    for effects in list(planted.values())[1::2]:
+        effects[shared[: options.discordant_genes]] *= -1
     return {
         name: effects.sort_values(key=np.abs, ascending=False, kind="stable")
         for name, effects in planted.items()
@@ -140,8 +142,12 @@ def describe_genes(
 
     Returns:
         Index gene (sorted). Columns ``mean`` and ``sd`` (log2 units), ``communality`` (share of the
-        variance that the factors explain), ``kind`` (quiet, wide, planted, marker, sex), and one
-        column ``loading: <factor>`` each, rows of unit length.
+        variance that the factors explain), ``kind`` (quiet, wide, planted, marker, sex), one
+        column ``loading: <factor>`` each, rows of unit length, and ``age_slope`` (log2 units in ten
+        years, 0 for genes that do not follow age).
+
+    Raises:
+        ExpressionError: When there are too few genes to follow age.
     """
     genes = choose_universe(options.genes)
     random = generator(seed, "genes")
@@ -175,4 +181,19 @@ def describe_genes(
     table["communality"] = np.where(kind == "marker", _MARKER_COMMUNALITY, _COMMUNALITY)
     for at, name in enumerate(FACTORS):
         table[f"loading: {name}"] = loadings[:, at]
+    table["age_slope"] = _age_slopes(table["kind"], options, seed)
     return table
+
+
+def _age_slopes(kind: pd.Series, options: SimulationOptions, seed: int) -> np.ndarray:
+    """Log2 units in ten years; drawn apart, so that the other genes stay what they are."""
+    free = np.flatnonzero(kind == "quiet")
+    if options.age_genes > len(free):
+        raise ExpressionError(
+            f"the simulation shall let {options.age_genes} genes follow age but only {len(free)} "
+            f"of its {options.genes} genes are free for that; raise the option genes."
+        )
+    chosen = generator(seed, "age genes").permutation(free)[: options.age_genes]
+    slopes = np.zeros(len(kind))
+    slopes[chosen] = options.age_effect * np.where(np.arange(len(chosen)) % 2 == 0, 1.0, -1.0)
+    return slopes
