@@ -30,6 +30,13 @@ Shape = Literal["normal", "exponential"]
 _SEARCH_LIMIT = 10_000_000
 
 
+def _require_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise SettingsError(
+            f"The {name} {value:g} cannot be planned with; give a number between 0 and 1."
+        )
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Persons of one stratum; planning may use parts of a person."""
@@ -249,10 +256,3 @@ def seen_table(
             for auroc in aurocs
         ]
     )
-
-
-def _require_share(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise SettingsError(
-            f"The {name} {value:g} cannot be planned with; give a number between 0 and 1."
-        )

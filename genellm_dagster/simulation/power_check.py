@@ -62,9 +62,9 @@ def find_differences(
     bound = normal_quantile(1 - alpha)
     tested = []
     for case, scores in strata:
-        values, covariance = zip(*(delong_covariance(case, row[None, :]) for row in scores),
-                                 strict=True)  # fmt: skip
-        tested.append((np.ravel(values), np.ravel(covariance)))
+        # Every draw as another model on the same persons: only the diagonal is wanted.
+        values, covariance = delong_covariance(case, scores)
+        tested.append((values, covariance.diagonal()))
     (one, variance), (other, other_variance) = tested
     error = np.sqrt(variance + other_variance)
     # Two perfect strata have no error and no difference.
