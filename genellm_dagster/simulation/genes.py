@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -76,18 +77,25 @@ def choose_universe(count: int) -> list[str]:
     Raises:
         ExpressionError: When HGNC's table does not hold that many protein-coding genes.
     """
-    table = approved_symbols()
-    known = {*SIGNATURE_GENES, *SEX_GENES, *(gene for genes in FACTORS.values() for gene in genes)}
-    chosen = sorted(known & set(table["symbol"]))
-    coding = table.loc[table["locus_group"] == "protein-coding gene", "symbol"]
-    coding = coding[~coding.str.match(_SILENT_FAMILIES)]
-    rest = sorted(set(coding) - set(chosen), key=lambda s: hashlib.sha256(s.encode()).digest())
+    chosen, rest = _known_and_rest()
     if len(chosen) + len(rest) < count:
         raise ExpressionError(
             f"the packaged HGNC table holds {len(chosen) + len(rest)} genes and the simulation "
             f"asks for {count}; ask for fewer by the option genes."
         )
     return sorted(chosen + rest[: max(0, count - len(chosen))])
+
+
+@lru_cache(maxsize=1)
+def _known_and_rest() -> tuple[list[str], list[str]]:
+    """The known blood genes, and the protein-coding ones in the order in which they are taken."""
+    table = approved_symbols()
+    known = {*SIGNATURE_GENES, *SEX_GENES, *(gene for genes in FACTORS.values() for gene in genes)}
+    chosen = sorted(known & set(table["symbol"]))
+    coding = table.loc[table["locus_group"] == "protein-coding gene", "symbol"]
+    coding = coding[~coding.str.match(_SILENT_FAMILIES)]
+    rest = sorted(set(coding) - set(chosen), key=lambda s: hashlib.sha256(s.encode()).digest())
+    return chosen, rest
 
 
 def plant_genes(options: SimulationOptions, seed: int) -> dict[str, pd.Series]:

@@ -96,7 +96,9 @@ def auroc_variance(auroc: float, sizes: Sizes, shape: Shape = "normal") -> float
         SettingsError: When the AUROC is not between 0 and 1.
     """
     if not 0 < auroc < 1:
-        raise SettingsError(f"An AUROC of {auroc:g} cannot be planned with; give one inside (0, 1).")
+        raise SettingsError(
+            f"An AUROC of {auroc:g} cannot be planned with; give one inside (0, 1)."
+        )
     two_cases, two_controls = _both_above(auroc, shape)
     total = (
         auroc * (1 - auroc)

@@ -90,10 +90,7 @@ def _expected(
     spreads = (stratum.case_activity_sd, stratum.control_activity_sd)
     own = effect * share * (means[0] - means[1])
     spread_of_moves = np.mean(
-        [
-            share * (s**2 + m**2) - share**2 * m**2
-            for m, s in zip(means, spreads, strict=True)
-        ]
+        [share * (s**2 + m**2) - share**2 * m**2 for m, s in zip(means, spreads, strict=True)]
     )
     variance = gene["sd"] ** 2 + options.noise_sd**2 + effect**2 * spread_of_moves
     cells = gene["loading: neutrophil"] - gene["loading: lymphocyte"]

@@ -70,17 +70,21 @@ def _persons(settings: Settings, study: Study) -> dict[str, Sizes]:
     """Stratum to its persons after quality control; a person measured twice is one."""
     store = Store(settings.store, study.name)
     places = {name: store.place("sample_sheet", f"{name}.parquet") for name in study.cohorts}
-    sheets = {name: read_parquet(path) for name, path in places.items() if path.exists()}
+    for path in places.values():
+        if not path.exists():
+            raise StoreError(
+                f"{path} is missing; run `genellm ingest --study {settings.study}` first."
+            )
+    sheets = {name: read_parquet(path) for name, path in places.items()}
     cells = samples_by_stratum(sheets, study)
     found: dict[str, Sizes] = {}
     for stratum, cohorts in cells.cells.items():
         kept = {}
         for cohort in cohorts:
             path = store.place("qc_expression", stratum, f"{cohort}.parquet")
+            # Cohorts that quality control refused have no table.
             if path.exists():
                 kept[cohort] = list(read_parquet(path).columns)
-        if len(kept) < len(cohorts):
-            continue
         samples, _ = after_quality_control(cells, study, stratum, kept)
         persons = samples.groupby("case")["subject"].nunique()
         found[stratum] = Sizes(int(persons.get(1, 0)), int(persons.get(0, 0)))
