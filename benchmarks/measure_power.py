@@ -25,11 +25,11 @@ from genellm_dagster.workflows.power import AUROCS, PREVALENCES
 DIFFERENCE = 0.05
 # Persons after quality control, cases and controls; `genellm power --study` counts them.
 REAL = {
-    "sepsis against healthy controls (GSE65682, GSE185263, GSE154918, GSE54514; children GSE22098)": {
+    "sepsis": {
         "pediatric": Sizes(52, 39),
         "adult": Sizes(614, 161),
     },
-    "tuberculosis (three series of adults, one of children)": {
+    "tuberculosis": {
         "pediatric": Sizes(9, 18),
         "adult": Sizes(62, 78),
     },
@@ -39,14 +39,14 @@ _SPREAD = 1.7  # Of cases over controls, as in the children of the simulated dem
 HEAD = """# How many samples does a difference between strata take?
 
 The age question asks whether a disease is told as well in children as in adults. Before reading a
-small difference, or no difference, it helps to know what the samples at hand could have shown. This
-page is written by `python benchmarks/measure_power.py docs/power.md`; `genellm power` prints the sizes
-for any other numbers, and `genellm power --study S` says what a study that has been ingested could
-show.
+small difference, or no difference, it helps to know what the samples at hand could have shown.
+This page is written by `python benchmarks/measure_power.py docs/power.md`; `genellm power` prints
+the sizes for any other numbers, and `genellm power --study S` says what a study that has been
+ingested could show.
 
-**In one sentence:** to see a difference of .05 in AUROC four times out of five takes several hundred
-persons *in each stratum*, more where the classes are unequal, and neither of the two real studies that
-this project was measured on has them.
+**In one sentence:** to see a difference of .05 in AUROC four times out of five takes hundreds of
+persons *in each stratum*, more where the classes are unequal, and neither of the two real studies
+that this project was measured on would have shown it by the interval that it reports.
 
 ## Samples in each stratum
 
@@ -59,21 +59,26 @@ Two strata of different people, equally large, with the same prevalence; two-sid
   interval is wider on purpose where an AUROC is near 1 and samples are few, so it finds less there.
 - *none there* is the share in which that interval left out zero although both strata had the first
   AUROC: it should be at most .05.
-- *wide cases* is *found* again with cases that spread {spread} times as widely as controls, which is
-  usual: some patients are hardly ill. Unequal spreads make the sizes too large or too small.
+- *wide cases* is *found* again with cases that spread {spread} times as widely as controls, as
+  where some patients are hardly ill: above .80 the sizes are too large, below it too small.
 - The last column is n under Hanley and McNeil's exponential approximation (`--scores exponential`),
-  which most calculators have. It agrees where the classes are equal, and **promises too much where
-  cases are many**, as in hospital series.
+  which many calculators use. It is near where the classes are equal, and **promises too much where
+  cases are many** and scores are normal, as in hospital series.
 
-| AUROC | the other's | prevalence | cases | controls | n | found | by interval | none there | wide cases | n, exponential |
+| AUROC | the other's | prevalence | cases | controls | n | found | by interval | none there \
+| wide cases | n, exponential |
 |---|---|---|---|---|---|---|---|---|---|---|
 """
 REAL_HEAD = """
 ## What the real studies could have seen
 
-Persons after quality control, as cases + controls. *Power* to see a difference of .05 by the formula,
-*by interval* from draws, and the smallest difference that is seen four times out of five. Power is asked
-of AUROC values that somebody supposes: asked of the observed ones it would only repeat their p value.
+Sepsis against healthy controls (adults GSE65682, GSE185263, GSE154918, GSE54514; children GSE22098)
+and tuberculosis (adults GSE19439, GSE101705, GSE107991; children GSE41055), persons after quality
+control as cases + controls. *Power* to see a difference of .05 by the formula, *by interval* from
+draws as above, and the smallest difference that the formula sees four times out of five. Power is
+asked of AUROC values that somebody supposes: asked of the observed ones it would only repeat their
+p value. Where a stratum is small and its AUROC near 1 the formula is far from what the interval
+does: its error is then no longer the same on both sides, and the column *by interval* holds.
 
 | study | better stratum | other | AUROC of the better | power | by interval | smallest difference |
 |---|---|---|---|---|---|---|
@@ -84,16 +89,18 @@ TAIL = """
 - The samples of a stratum come from few series. What differs between series (who was asked, which
   machine) adds to the difference between strata and does not shrink with more samples of the same
   series. The sizes above are therefore the least that is needed.
-- Both strata are taken to have a fixed score. A model that is trained in each stratum is worse where
-  there are fewer samples to learn from; `age_comparison` therefore also compares at equal sizes.
+- Both strata are taken to have a fixed score. A model that is trained in each stratum is worse
+  where there are fewer samples to learn from; `age_comparison` therefore also compares at equal
+  sizes.
 - A person who is measured twice counts once.
-- No correlation: the strata are different people. Two models on the *same* people are compared by the
-  paired test, which takes far fewer.
-- Scores are taken to be normal with equal spread. The columns *wide cases* and *n, exponential* show
-  how much hangs on that.
+- No correlation: the strata are different people. Two models on the *same* people are compared by
+  the paired test, which takes far fewer.
+- Scores are taken to be normal with equal spread. The columns *wide cases* and *n, exponential*
+  show how much hangs on that.
 
 Sources: Bamber, *J. Math. Psychol.* 12 (1975) 387; Hanley and McNeil, *Radiology* 143 (1982) 29;
-DeLong, DeLong and Clarke-Pearson, *Biometrics* 44 (1988) 837; Owen, *Ann. Math. Stat.* 27 (1956) 1075.
+DeLong, DeLong and Clarke-Pearson, *Biometrics* 44 (1988) 837; Owen, *Ann. Math. Stat.* 27 (1956)
+1075.
 """
 
 
