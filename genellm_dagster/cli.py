@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genellm_dagster.cli_cohort import cohort_app
+from genellm_dagster.cli_simulate import power, simulate
 from genellm_dagster.cli_tokens import tokens_app
 from genellm_dagster.cli_tune import tune
 from genellm_dagster.errors import GeneLLMError
@@ -48,6 +49,8 @@ app = typer.Typer(
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(tokens_app, name="tokens")
 app.command()(tune)
+app.command()(simulate)
+app.command()(power)
 
 _TABLES = (".parquet", ".csv")
 

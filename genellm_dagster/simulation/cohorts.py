@@ -16,6 +16,11 @@ from genellm_dagster.simulation.randomness import generator
 _SEX_DIFFERENCE = 4.0
 # A person's own state is kept to this degree until the next time point.
 _PERSISTENCE = 0.85
+# Shares of the white cells in healthy blood, and how far a factor of 1 moves the log of a count.
+_WHITE_CELLS = {"neutrophil": 0.60, "lymphocyte": 0.32, "monocyte": 0.08}
+_CELL_SPREAD = 0.35
+# The age, in years, at which a gene that follows age has its mean.
+_AGE_OF_MEANS = 30.0
 # A failed array: its own signal is this part, the rest that of random other genes; it is dim (log2
 # units), noisy (log2 units) and has holes (share of its values).
 _POOR_SIGNAL, _POOR_DIMMER, _POOR_NOISE, _POOR_MISSING = 0.35, 1.5, 1.0, 0.25
@@ -47,6 +52,7 @@ class SimulatedCohort:
         biology: The states of its people, to measure some of them again.
         values: Genes (sorted symbols) x gsm, log2, NaN where a value is missing.
         absent: Genes that its platform does not measure; they are no rows of ``values``.
+        cells: Cell types x gsm, shares of the white cells, see :func:`cell_shares`.
     """
 
     plan: CohortPlan
@@ -54,6 +60,7 @@ class SimulatedCohort:
     biology: Biology
     values: pd.DataFrame
     absent: list[str]
+    cells: pd.DataFrame
 
 
 def _draw_biology(
@@ -80,20 +87,43 @@ def _draw_biology(
     )
 
 
-def _true_expression(
-    genes: pd.DataFrame,
-    people: pd.DataFrame,
-    biology: Biology,
-    effects: pd.Series,
-    active: pd.DataFrame,
-    composition_shift: float,
-) -> np.ndarray:
-    """Genes x samples, log2, as a perfect machine would see it."""
+def _blood(biology: Biology, people: pd.DataFrame, composition_shift: float) -> np.ndarray:
+    """Factors x samples, standard deviations: what the blood of each person is made of."""
     activity = people["activity"].to_numpy()
     factors = biology.factors.to_numpy().copy()
     names = list(FACTORS)
     factors[names.index("neutrophil")] += composition_shift * activity
     factors[names.index("lymphocyte")] -= composition_shift * activity
+    return factors
+
+
+def cell_shares(factors: np.ndarray, gsm: list[str]) -> pd.DataFrame:
+    """Return the shares of the white cells that the cell factors stand for.
+
+    A share is that of a healthy adult's differential count (neutrophils 60 %, lymphocytes 32 %,
+    monocytes 8 %) times exp(0.35 x factor), over the sum: counts of white cells spread among
+    people about log-normally. The values of genes follow the factors, not these shares.
+
+    Args:
+        factors: Factors (in the order of ``FACTORS``) x samples, standard deviations.
+        gsm: The samples.
+    """
+    rows = [list(FACTORS).index(name) for name in _WHITE_CELLS]
+    counts = np.array(list(_WHITE_CELLS.values()))[:, None] * np.exp(_CELL_SPREAD * factors[rows])
+    return pd.DataFrame(counts / counts.sum(axis=0), index=list(_WHITE_CELLS), columns=gsm)
+
+
+def _true_expression(
+    genes: pd.DataFrame,
+    people: pd.DataFrame,
+    biology: Biology,
+    factors: np.ndarray,
+    effects: pd.Series,
+    active: pd.DataFrame,
+) -> np.ndarray:
+    """Genes x samples, log2, as a perfect machine would see it."""
+    activity = people["activity"].to_numpy()
+    names = list(FACTORS)
     loadings = genes[[f"loading: {name}" for name in names]].to_numpy()
     communality = genes["communality"].to_numpy()[:, None]
     # einsum and not BLAS: the same bytes on every machine.
@@ -107,6 +137,9 @@ def _true_expression(
     rows = genes.index.get_indexer(effects.index)
     moves = active.to_numpy()[:, people["endotype"].to_numpy()]
     values[rows] += effects.to_numpy()[:, None] * moves * activity
+    slopes = genes["age_slope"].to_numpy()
+    if slopes.any():
+        values += slopes[:, None] * (people["age_years"].to_numpy() - _AGE_OF_MEANS) / 10
     return values
 
 
@@ -156,7 +189,9 @@ def simulate_cohort(
     random = generator(seed, "values", plan.accession)
     biology = _draw_biology(genes, people, earlier.biology if earlier else None, random)
     active = active_genes(options, plan.stratum, effects, seed)
-    true = _true_expression(genes, people, biology, effects, active, options.composition_shift)
+    blood = _blood(biology, people, composition_shift_of(options, plan))
+    scaled = effects * plan.effect_scale
+    true = _true_expression(genes, people, biology, blood, scaled, active)
 
     shape = true.shape
     shift = random.normal(0, options.batch_sd, (shape[0], 1))
@@ -164,6 +199,10 @@ def simulate_cohort(
     middle = genes["mean"].to_numpy()[:, None]
     values = middle + shift + gain * (true - middle)
     values += random.normal(0, options.array_sd, shape[1])
+    if plan.batches > 1:
+        size = (shape[0], plan.batches)
+        shifts = generator(seed, "batch shifts", plan.accession).normal(0, options.batch_sd, size)
+        values += shifts[:, people["batch"].to_numpy() - 1]
     values += options.noise_sd * biology.noise.to_numpy()
     for at in np.flatnonzero(people["poor"].to_numpy()):
         other = values[random.permutation(shape[0]), at]
@@ -174,4 +213,11 @@ def simulate_cohort(
 
     lost = generator(seed, "absent", plan.platform).random(len(genes)) < options.absent_share
     table = pd.DataFrame(np.maximum(values, 0.0), index=genes.index, columns=list(people["gsm"]))
-    return SimulatedCohort(plan, people, biology, table.loc[~lost], list(genes.index[lost]))
+    absent, cells = list(genes.index[lost]), cell_shares(blood, list(people["gsm"]))
+    return SimulatedCohort(plan, people, biology, table.loc[~lost], absent, cells)
+
+
+def composition_shift_of(options: SimulationOptions, plan: CohortPlan) -> float:
+    """Return how far activity 1 moves the cell factors in one series, standard deviations."""
+    own = plan.composition_shift
+    return options.composition_shift if own is None else own

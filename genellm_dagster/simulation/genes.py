@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -76,18 +77,25 @@ def choose_universe(count: int) -> list[str]:
     Raises:
         ExpressionError: When HGNC's table does not hold that many protein-coding genes.
     """
-    table = approved_symbols()
-    known = {*SIGNATURE_GENES, *SEX_GENES, *(gene for genes in FACTORS.values() for gene in genes)}
-    chosen = sorted(known & set(table["symbol"]))
-    coding = table.loc[table["locus_group"] == "protein-coding gene", "symbol"]
-    coding = coding[~coding.str.match(_SILENT_FAMILIES)]
-    rest = sorted(set(coding) - set(chosen), key=lambda s: hashlib.sha256(s.encode()).digest())
+    chosen, rest = _known_and_rest()
     if len(chosen) + len(rest) < count:
         raise ExpressionError(
             f"the packaged HGNC table holds {len(chosen) + len(rest)} genes and the simulation "
             f"asks for {count}; ask for fewer by the option genes."
         )
     return sorted(chosen + rest[: max(0, count - len(chosen))])
+
+
+@lru_cache(maxsize=1)
+def _known_and_rest() -> tuple[list[str], list[str]]:
+    """The known blood genes, and the protein-coding ones in the order in which they are taken."""
+    table = approved_symbols()
+    known = {*SIGNATURE_GENES, *SEX_GENES, *(gene for genes in FACTORS.values() for gene in genes)}
+    chosen = sorted(known & set(table["symbol"]))
+    coding = table.loc[table["locus_group"] == "protein-coding gene", "symbol"]
+    coding = coding[~coding.str.match(_SILENT_FAMILIES)]
+    rest = sorted(set(coding) - set(chosen), key=lambda s: hashlib.sha256(s.encode()).digest())
+    return chosen, rest
 
 
 def plant_genes(options: SimulationOptions, seed: int) -> dict[str, pd.Series]:
@@ -98,7 +106,7 @@ def plant_genes(options: SimulationOptions, seed: int) -> dict[str, pd.Series]:
 
     Returns:
         Stratum to effects: index gene, value log2 units at disease activity 1, half of them
-        negative, strongest first.
+        negative (apart from the discordant genes), strongest first.
 
     Raises:
         ExpressionError: When there are too few genes to choose from.
@@ -127,6 +135,8 @@ def plant_genes(options: SimulationOptions, seed: int) -> dict[str, pd.Series]:
         mean = np.mean([effects[gene] for effects in planted.values()])
         for effects in planted.values():
             effects[gene] = mean
+    for effects in list(planted.values())[1::2]:
+        effects[shared[: options.discordant_genes]] *= -1
     return {
         name: effects.sort_values(key=np.abs, ascending=False, kind="stable")
         for name, effects in planted.items()
@@ -140,8 +150,12 @@ def describe_genes(
 
     Returns:
         Index gene (sorted). Columns ``mean`` and ``sd`` (log2 units), ``communality`` (share of the
-        variance that the factors explain), ``kind`` (quiet, wide, planted, marker, sex), and one
-        column ``loading: <factor>`` each, rows of unit length.
+        variance that the factors explain), ``kind`` (quiet, wide, planted, marker, sex), one
+        column ``loading: <factor>`` each, rows of unit length, and ``age_slope`` (log2 units in ten
+        years, 0 for genes that do not follow age).
+
+    Raises:
+        ExpressionError: When there are too few genes to follow age.
     """
     genes = choose_universe(options.genes)
     random = generator(seed, "genes")
@@ -175,4 +189,19 @@ def describe_genes(
     table["communality"] = np.where(kind == "marker", _MARKER_COMMUNALITY, _COMMUNALITY)
     for at, name in enumerate(FACTORS):
         table[f"loading: {name}"] = loadings[:, at]
+    table["age_slope"] = _age_slopes(table["kind"], options, seed)
     return table
+
+
+def _age_slopes(kind: pd.Series, options: SimulationOptions, seed: int) -> np.ndarray:
+    """Log2 units in ten years; drawn apart, so that the other genes stay what they are."""
+    free = np.flatnonzero(kind == "quiet")
+    if options.age_genes > len(free):
+        raise ExpressionError(
+            f"the simulation shall let {options.age_genes} genes follow age but only {len(free)} "
+            f"of its {options.genes} genes are free for that; raise the option genes."
+        )
+    chosen = generator(seed, "age genes").permutation(free)[: options.age_genes]
+    slopes = np.zeros(len(kind))
+    slopes[chosen] = options.age_effect * np.where(np.arange(len(chosen)) % 2 == 0, 1.0, -1.0)
+    return slopes

@@ -62,6 +62,11 @@ class StratumTruth(BaseModel):
         le=1,
         description="Share of the planted genes that one kind of patient moves.",
     )
+    age_slope: float = Field(
+        default=0.0,
+        description="How much more active the disease is in a patient ten years older; the mean "
+        "activity of cases holds at the middle age of the stratum.",
+    )
 
 
 class CohortPlan(BaseModel):
@@ -105,11 +110,35 @@ class CohortPlan(BaseModel):
     label_in: Literal["characteristics", "title"] = Field(
         default="characteristics", description="Where a reader finds the label."
     )
+    effect_scale: float = Field(
+        default=1.0, ge=0, description="The effects of the stratum times this, in this series."
+    )
+    composition_shift: float | None = Field(
+        default=None, description="In place of the study's, in this series."
+    )
+    mislabelled_share: float | None = Field(
+        default=None, ge=0, lt=0.5, description="In place of the study's, in this series."
+    )
+    batches: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+        description="Batches that its arrays were processed in; each shifts the genes anew.",
+    )
+    batch_follows_label: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the arrays whose batch is decided by the disease: cases in the "
+        "first half of the batches, controls in the second.",
+    )
 
     @model_validator(mode="after")
     def _repeats_are_cases(self) -> CohortPlan:
         if not self.repeated_twice <= self.repeated <= self.cases:
             raise ValueError("repeated_twice <= repeated <= cases does not hold")
+        if self.batch_follows_label and self.batches < 2:
+            raise ValueError("batch_follows_label asks for two batches at least")
         return self
 
 
@@ -180,6 +209,20 @@ class SimulationOptions(BaseModel):
         ge=0,
         description="Planted genes that every stratum has in common, with equal effects.",
     )
+    discordant_genes: int = Field(
+        default=0,
+        ge=0,
+        description="Of the shared genes, how many move the other way in every second stratum.",
+    )
+    age_genes: int = Field(
+        default=0,
+        ge=0,
+        description="Genes that follow age in everybody, without any tie to the disease; every "
+        "second one falls.",
+    )
+    age_effect: float = Field(
+        default=0.1, ge=0, description="How far such a gene moves in ten years, in log2 units."
+    )
     variable_genes: int = Field(
         default=50,
         ge=0,
@@ -198,7 +241,10 @@ class SimulationOptions(BaseModel):
         description="Share of single values that are empty in the file.",
     )
     batch_sd: float = Field(
-        default=0.25, ge=0, description="Spread of a gene's shift between series, in log2 units."
+        default=0.25,
+        ge=0,
+        description="Spread of a gene's shift between series, and between the batches of one, in "
+        "log2 units.",
     )
     gain_sd: float = Field(
         default=0.1,
@@ -232,4 +278,6 @@ class SimulationOptions(BaseModel):
             raise ValueError("two cohorts have the same accession")
         if self.strata and self.shared_genes > min(s.planted_genes for s in self.strata.values()):
             raise ValueError("shared_genes is more than the planted genes of a stratum")
+        if self.discordant_genes > self.shared_genes:
+            raise ValueError("discordant_genes is more than shared_genes")
         return self

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genellm_dagster.errors import ExpressionError
 from genellm_dagster.simulation.options import CohortPlan, SimulationOptions
 from genellm_dagster.simulation.randomness import generator
 
@@ -22,6 +23,8 @@ _LATER_TIMES = (("24h", 0.7), ("72h", 0.4))
 _SHOCK_QUANTILE = 0.6
 # People with another inflammation have part of the signs of the disease.
 _OUTSIDE_ACTIVITY = 0.5
+# Ages of children: a beta distribution over their range; of adults: mean and spread, years.
+_YOUNG, _OLD = (0.9, 1.6), (60.0, 16.0)
 
 
 def _scaled(count: int, share: float, least: int) -> int:
@@ -31,8 +34,15 @@ def _scaled(count: int, share: float, least: int) -> int:
 def _ages(random: np.random.Generator, low: float, high: float, count: int) -> np.ndarray:
     """Ages in years: children mostly small, adults mostly old, as in intensive care."""
     if high <= 18:
-        return low + (high - low) * random.beta(0.9, 1.6, count)
-    return np.clip(random.normal(60, 16, count), low, min(high, 95.0) - 0.1)
+        return low + (high - low) * random.beta(*_YOUNG, count)
+    return np.clip(random.normal(*_OLD, count), low, min(high, 95.0) - 0.1)
+
+
+def middle_age(low: float, high: float) -> float:
+    """Return the mean of the ages that are drawn between these bounds, in years."""
+    if high <= 18:
+        return low + (high - low) * _YOUNG[0] / sum(_YOUNG)
+    return float(np.clip(_OLD[0], low, min(high, 95.0)))
 
 
 def draw_people(
@@ -51,7 +61,11 @@ def draw_people(
         One row a sample: ``gsm``, ``subject``, ``kind`` (case, control, outside), ``label`` (as
         written, None without one), ``mislabelled``, ``age_years``, ``age_recorded``, ``sex``,
         ``timepoint``, ``activity``, ``endotype``, ``poor``, ``copy_of`` (gsm of the same person in
-        an earlier series, or None), ``follows`` (gsm of the same person's first sample, or None).
+        an earlier series, or None), ``follows`` (gsm of the same person's first sample, or None),
+        ``batch`` (from 1).
+
+    Raises:
+        ExpressionError: When the series would hold more samples than it has numbers for.
     """
     random = generator(seed, "people", plan.accession)
     share, truth = options.sample_share, options.strata[plan.stratum]
@@ -76,6 +90,9 @@ def draw_people(
     people = pd.DataFrame({"kind": kinds, "activity": activity})
     people["labelled"] = labelled
     people["age_years"] = np.round(_ages(random, truth.min_age, truth.max_age, count), 2)
+    if truth.age_slope:
+        decades = (people["age_years"] - middle_age(truth.min_age, truth.max_age)) / 10
+        people["activity"] += truth.age_slope * decades.where(kinds == "case", 0.0)
     people["sex"] = random.choice(["female", "male"], count)
     people["endotype"] = random.integers(0, truth.endotypes, count)
     people["copy_of"] = None
@@ -102,9 +119,15 @@ def draw_people(
             )
         )
     people = pd.concat([people, *later], ignore_index=True)
+    if len(people) > _SAMPLES_A_SERIES:
+        raise ExpressionError(
+            f"the series {plan.accession} would hold {len(people)} samples and a simulated series "
+            f"holds at most {_SAMPLES_A_SERIES}; make it smaller, or sample_share."
+        )
     people["gsm"] = [f"GSM{first + at + 1}" for at in range(len(people))]
 
-    _write_labels(people, truth.case_activity, options.mislabelled_share, random)
+    wrong = options.mislabelled_share if plan.mislabelled_share is None else plan.mislabelled_share
+    _write_labels(people, truth.case_activity, wrong, random)
     in_study = people.index[people["label"].isin([*CASE_LABELS, CONTROL_LABEL])].to_numpy()
     alone = random.permutation(
         [
@@ -120,7 +143,20 @@ def draw_people(
     )
     people["poor"] = False
     people.loc[alone[hidden : hidden + poor], "poor"] = True
+    people["batch"] = _batches(plan, (people["kind"] == "case").to_numpy(), seed)
     return people.drop(columns="labelled")
+
+
+def _batches(plan: CohortPlan, case: np.ndarray, seed: int) -> np.ndarray:
+    """Batch of each array, from 1: at random, or cases first and controls last."""
+    random = generator(seed, "batches", plan.accession)
+    count, half = len(case), (plan.batches + 1) // 2
+    anywhere = random.integers(0, plan.batches, count)
+    if plan.batches == 1:
+        return anywhere + 1
+    first, last = random.integers(0, half, count), random.integers(half, plan.batches, count)
+    follows = random.random(count) < plan.batch_follows_label
+    return np.where(follows, np.where(case, first, last), anywhere) + 1
 
 
 def _write_labels(

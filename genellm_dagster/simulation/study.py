@@ -42,6 +42,48 @@ class SimulatedStudy:
     geo_root: Path
     truth: dict[str, Any]
 
+    @property
+    def truth_file(self) -> Path:
+        """Where the truth lies."""
+        return self.study_file.parent / TRUTH_FILE
+
+    def cohorts(self) -> pd.DataFrame:
+        """Return the series as they were written, one a row, for people."""
+        return pd.DataFrame(
+            [
+                {
+                    "cohort": name,
+                    "stratum": one["stratum"],
+                    "samples": one["samples"],
+                    "cases": one["written_cases"],
+                    "controls": one["written_controls"],
+                    "prevalence": one["prevalence"],
+                    "mislabelled": len(one["mislabelled"]),
+                    "poor arrays": len(one["poor_arrays"]),
+                    "genes not measured": len(one["absent_genes"]),
+                    "of earlier series": sum(
+                        pair["cohort_b"] == name for pair in self.truth["same_person"]
+                    ),
+                }
+                for name, one in self.truth["cohorts"].items()
+            ]
+        )
+
+    def planted(self) -> list[str]:
+        """Return what was planted, one sentence a stratum, and what the strata share."""
+        lines = []
+        for name, one in self.truth["strata"].items():
+            effects = np.abs([gene["cohens_d"] for gene in one["planted"]])
+            lines.append(
+                f"{name}: {len(effects)} genes planted, Cohen's d {effects.min():.2f} to "
+                f"{effects.max():.2f}"
+            )
+        shared, opposite = (
+            self.truth[key] for key in ("planted_in_all", "planted_in_opposite_directions")
+        )
+        lines.append(f"in every stratum: {len(shared)} of them, {len(opposite)} the other way")
+        return lines
+
 
 def simulate_study(
     destination: Path, options: SimulationOptions | None = None, seed: int | None = None
@@ -123,6 +165,8 @@ def _sample_lines(cohort: SimulatedCohort, rows: int) -> list[tuple[str, list[st
     columns.append([f"Sex: {sex[0].upper() if letters else sex}" for sex in people["sex"]])
     if plan.repeated:
         columns.append([f"time point: {time}" for time in people["timepoint"]])
+    if plan.batches > 1:
+        columns.append([f"processing batch: {batch}" for batch in people["batch"]])
     return [
         ("title", titles),
         ("geo_accession", list(people["gsm"])),
