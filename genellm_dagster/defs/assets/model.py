@@ -167,6 +167,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "tables": parts.cells_of_stratum("qc_expression"),
             "sample_overlap": parts.same("sample_overlap"),
             "profiles": parts.same("profiles"),
+            "composition": parts.cells_of_stratum("blood_composition"),
         },
         kinds={"scikitlearn", "parquet"},
         dagster_type=dg.Any,
@@ -190,10 +191,12 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         tables: dict[tuple[str, str], pd.DataFrame],
         sample_overlap: pd.DataFrame,
         profiles: pd.DataFrame,
+        composition: dict[tuple[str, str], pd.DataFrame],
     ) -> dg.MaterializeResult:
         from genellm_dagster.baselines.run import baseline_predictions as run_baselines
         from genellm_dagster.evaluation.folds import make_folds
         from genellm_dagster.files import write_json
+        from genellm_dagster.workflows.confounders import cell_scores
         from genellm_dagster.workflows.profiles import profiles_of
         from genellm_dagster.workflows.scales import scales_of
 
@@ -208,6 +211,8 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             settings.baselines,
             settings.evaluation.seed,
             scales=scales_of(store.of_study, data.tables),
+            groups=folds.groups,
+            composition=cell_scores(composition, stratum),
         )
         learned = {"refusals": result.refusals, "details": result.details, "about": result.about}
         write_json(store.place("baseline_predictions", f"{stratum}.json"), learned)
