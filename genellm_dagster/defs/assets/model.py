@@ -96,8 +96,8 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         kinds={"pytorch", "mlflow", "parquet"},
         dagster_type=dg.Any,
         io_manager_key="parquet",
-        description="Out-of-fold predictions of GeneLLM, and of GeneLLM on random weights and on "
-        "shuffled labels; one MLflow run a fold.",
+        description="Out-of-fold predictions of GeneLLM, and of GeneLLM on random weights, on "
+        "shuffled labels and on shuffled gene names; one MLflow run a fold.",
         check_specs=[
             checks.spec(
                 parts.key("cross_validation"),
@@ -120,7 +120,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         tokens: dict[tuple[str, str], pd.DataFrame],
     ) -> dg.MaterializeResult:
         from genellm_dagster.evaluation.folds import make_folds
-        from genellm_dagster.files import read_json, write_parquet
+        from genellm_dagster.files import read_json, write_json, write_parquet
         from genellm_dagster.workflows.folds import tracked_cross_validation
         from genellm_dagster.workflows.sessions import sessions
 
@@ -147,12 +147,14 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             store.place("cross_validation", f"{stratum}.representations.parquet"),
             result.representations,
         )
+        write_json(store.place("cross_validation", f"{stratum}.controls.json"), result.controls)
         return dg.MaterializeResult(
             value=result.predictions,
             metadata={
                 **shown.table(result.predictions),
                 "folds": dg.MetadataValue.json(folds.summary()),
                 "losses": shown.curves(result.losses, "training loss"),
+                "controls": dg.MetadataValue.json(result.controls),
                 "mlflow": dg.MetadataValue.url(result.url),
             },
             check_results=[checks.structure(context.asset_key, result.predictions, "predictions")],
