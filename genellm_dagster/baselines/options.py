@@ -191,7 +191,9 @@ class CohortOnlyOptions(BaseModel):
         default=5, ge=2, description="Folds of persons on which cohorts are told apart."
     )
     bootstraps: int = Field(
-        default=500, ge=50, description="Resamplings of persons behind its intervals."
+        default=500,
+        ge=50,
+        description="Resamplings of persons behind the interval of what a cohort's name tells.",
     )
     max_iterations: int = Field(
         default=1000, ge=10, description="Iterations allowed to the solver."

@@ -198,7 +198,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         from genellm_dagster.baselines.run import baseline_predictions as run_baselines
         from genellm_dagster.evaluation.folds import make_folds
         from genellm_dagster.files import write_json
-        from genellm_dagster.workflows.confounders import cell_scores
+        from genellm_dagster.workflows.confounders import batch_results, cell_scores
         from genellm_dagster.workflows.profiles import profiles_of
         from genellm_dagster.workflows.scales import scales_of
 
@@ -216,7 +216,20 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             groups=folds.groups,
             composition=cell_scores(composition, stratum),
         )
-        learned = {"refusals": result.refusals, "details": result.details, "about": result.about}
+        batch = batch_results(
+            profiles_of(profiles),
+            data.samples,
+            folds.groups,
+            settings.baselines.cohort_only,
+            settings.evaluation.confidence,
+            settings.evaluation.seed,
+        )
+        learned = {
+            "refusals": result.refusals,
+            "details": result.details,
+            "about": result.about,
+            "batch": batch,
+        }
         write_json(store.place("baseline_predictions", f"{stratum}.json"), learned)
         refused = pd.Series(result.refusals, dtype=object).rename_axis("model")
         return dg.MaterializeResult(
@@ -225,6 +238,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
                 **shown.table(result.predictions),
                 "refused": shown.markdown(refused.reset_index(name="reason"), rows=40),
                 "learned": dg.MetadataValue.json(result.details),
+                "batch": dg.MetadataValue.json(batch or {}),
             },
             check_results=[checks.structure(context.asset_key, result.predictions, "predictions")],
         )
