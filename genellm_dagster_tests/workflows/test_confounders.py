@@ -86,6 +86,13 @@ def test_ties_inside_cohorts_are_not_turned_round_between_folds() -> None:
     assert label_by_cohort(np.ones(4, int), np.zeros(4, int), np.array([0, 0, 1, 1])) is None
 
 
+def test_a_cohorts_share_is_that_outside_the_fold() -> None:
+    cohort, fold = np.tile([0, 0, 1, 1], 2), np.repeat([0, 1], 4)
+    # What held in one fold is the opposite in the other: who knew the fold itself would score 1.
+    case = np.array([1, 1, 0, 0, 0, 0, 1, 1])
+    assert label_by_cohort(case, cohort, fold) == 0.0
+
+
 def test_one_cohort_and_a_cohort_of_one_person_have_a_reason() -> None:
     alone = results(*study((0.5,), batch=0, disease=1))
     assert alone["cohort_from_profile"]["all"]["auroc"]["value"] is None
