@@ -14,7 +14,11 @@ from genellm_dagster.evaluation.folds import Fold, Folds, make_folds
 from genellm_dagster.evaluation.options import EvaluationOptions
 from genellm_dagster.expression.symbols import approved_symbols
 from genellm_dagster.files import read_parquet
-from genellm_dagster.genellm.cross_validation import CrossValidation, cross_validate
+from genellm_dagster.genellm.cross_validation import (
+    CrossValidation,
+    cross_validate,
+    cross_validate_shuffled,
+)
 from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.store import Store
@@ -117,6 +121,8 @@ def run_folds(
     session_of: Callable[[Fold], Session],
     profiles_of_fold: Callable[[Fold], list[TokenProfile]],
     options: GeneLLMOptions,
+    *,
+    shuffled: bool = False,
     **how: Any,
 ) -> CrossValidation:
     """Cross-validate; folds of one session and the same profiles share their states.
@@ -126,8 +132,10 @@ def run_folds(
         session_of: The backbone and the tokenizer of a fold.
         profiles_of_fold: Token profiles of a fold's both sides.
         options: All about the model.
+        shuffled: Whether training labels are permuted within cohorts, once.
         how: As of :func:`genellm_dagster.genellm.cross_validation.cross_validate`.
     """
-    return cross_validate(
-        stratum.samples, stratum.folds, session_of, profiles_of_fold, lambda _: options, **how
-    )
+    what = (stratum.samples, stratum.folds, session_of, profiles_of_fold, lambda _: options)
+    if shuffled:
+        return cross_validate_shuffled(*what, 1, **how)[0]
+    return cross_validate(*what, **how)

@@ -160,9 +160,10 @@ class Runner:
             lambda fold: at_work(fold)[1],
             options,
             model_name=name,
-            shuffle_labels=variant.shuffled,
-            ensemble=variant.ensemble,
+            shuffled=variant.shuffled,
             on_fold=on_fold,
+            # Shuffled labels have one member anyway.
+            **({} if variant.shuffled else {"ensemble": variant.ensemble}),
         )
         found.seconds[name] = time.perf_counter() - start
         found.predictions.append(result.predictions)

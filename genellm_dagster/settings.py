@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,6 +26,7 @@ from genellm_dagster.baselines.options import BaselineOptions
 from genellm_dagster.errors import SettingsError, StudyError
 from genellm_dagster.evaluation.options import EvaluationOptions
 from genellm_dagster.expression.options import ExpressionOptions
+from genellm_dagster.genellm.control_options import ControlOptions
 from genellm_dagster.genellm.options import GeneLLMOptions
 from genellm_dagster.genellm.search_options import SearchOptions
 from genellm_dagster.geo.options import NCBI_ROOT, GeoOptions
@@ -73,10 +74,10 @@ class Settings(BaseSettings):
         "architecture, Mistral included. tiny is random, for tests; random and random:NAME are "
         "random weights in the shape of smollm2 or of NAME.",
     )
-    controls: bool = Field(
-        default=True,
-        description="Also run GeneLLM on random weights and on shuffled labels, which tell what "
-        "the pretrained weights and the labels are worth. Doubles the work of the frozen prefix.",
+    controls: ControlOptions = Field(
+        default=ControlOptions(),
+        description="Controls of GeneLLM, which tell what the pretrained weights, the names of "
+        "genes and the labels are worth; `true` is all of them, `false` none.",
     )
     geo: GeoOptions = Field(default=GeoOptions(), description="GEO.")
     discovery: DiscoveryOptions = Field(
@@ -100,6 +101,11 @@ class Settings(BaseSettings):
     )
     report: ReportOptions = Field(default=ReportOptions(), description="The report.")
     tracking: TrackingOptions = Field(default=TrackingOptions(), description="MLflow.")
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _all_or_none(cls, value: Any) -> Any:
+        return ControlOptions.read(value)
 
     @classmethod
     def settings_customise_sources(

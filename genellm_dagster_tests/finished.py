@@ -52,7 +52,8 @@ def quick_settings(folder: Path) -> dict[str, Any]:
             "adapter": {"max_trainable_share": 1.0},
             "training": {"epochs": 4, "ensemble": 2},
         },
-        "baselines": {"gradient_boosting": {"trees": 10}},
+        "controls": {"shuffled_labels": 2},
+        "baselines": {"gradient_boosting": {"trees": 10}, "random_forest": {"trees": 10}},
         "evaluation": {
             "bootstraps": 100,
             "equal_size_resamples": 50,

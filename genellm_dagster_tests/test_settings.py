@@ -47,8 +47,24 @@ def test_call_wins_over_environment_over_file_over_default(
     settings = load_settings(study="of call")
     assert settings.study == "of call"
     assert settings.backbone == "of environment"
-    assert settings.controls is False
+    controls = settings.controls
+    assert (controls.shuffled_labels, controls.shuffled_genes, controls.random_backbone) == (
+        0,
+        False,
+        False,
+    )
     assert settings.model == Settings().model
+
+
+def test_controls_are_all_none_or_as_each_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(controls=True).controls == Settings().controls
+    monkeypatch.setenv("GENELLM_CONTROLS", "false")
+    assert load_settings().controls == load_settings(controls=False).controls
+    assert load_settings().controls.shuffled_labels == 0
+    monkeypatch.delenv("GENELLM_CONTROLS")
+    monkeypatch.setenv("GENELLM_CONTROLS__SHUFFLED_GENES", "false")
+    found = load_settings().controls
+    assert (found.shuffled_labels, found.shuffled_genes, found.random_backbone) == (5, False, True)
 
 
 def test_one_value_of_a_part_is_set_and_the_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:

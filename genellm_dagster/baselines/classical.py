@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genellm_dagster.baselines.choosing import Predict, choose, inner_folds, log_loss
 from genellm_dagster.baselines.options import BaselineOptions, BoostingOptions, LogisticOptions
-from genellm_dagster.baselines.squash import class_weights
+from genellm_dagster.baselines.squash import class_weights, sigmoid
 
 FloatArray = NDArray[np.float64]
 Labels = NDArray[np.int_]
@@ -21,7 +21,10 @@ _LEAVES_AT_LEAST = 10
 
 @dataclass(frozen=True)
 class Training:
-    """A training fold: ``values`` samples x genes (NaN absent), labels, cohorts and persons."""
+    """A training fold: ``values`` samples x genes (NaN absent), labels, cohorts and persons.
+
+    Samples of one person, and samples that overlap, have the same entry in ``persons``.
+    """
 
     values: FloatArray
     case: Labels
@@ -33,7 +36,7 @@ class Training:
 class Fitted:
     """A fitted classifier: ``predict`` maps samples x genes to 0..1; ``details`` is JSON-safe."""
 
-    predict: Callable[[FloatArray], FloatArray]
+    predict: Predict
     details: dict[str, Any]
 
 
@@ -63,6 +66,19 @@ class Scaler:
         return (filled - self.mean) / self.spread
 
 
+def span_of(values: FloatArray) -> FloatArray:
+    """Return a rotation of genes onto the samples' span, genes x at most as many as samples.
+
+    With an L2 penalty the solution lies in that span, so that a fit on the rotated values is the
+    same one with fewer columns; where there are fewer genes than samples nothing is turned.
+    """
+    if values.shape[1] <= values.shape[0]:
+        return np.eye(values.shape[1])
+    _, singular, right = np.linalg.svd(values, full_matrices=False)
+    rotation: FloatArray = right[singular > singular[0] * 1e-10].T
+    return rotation
+
+
 def fit_logistic_regression(training: Training, options: BaselineOptions, seed: int) -> Fitted:
     """L2 logistic regression, C chosen by inner cross-validation on the training fold.
 
@@ -79,98 +95,56 @@ def fit_logistic_regression(training: Training, options: BaselineOptions, seed: 
     """
     settings = options.logistic_regression or LogisticOptions()
     balanced = options.class_weight == "balanced"
-    inner, kind = _inner_folds(training, settings.inner_folds, seed)
-    losses = np.zeros(len(settings.strengths))
-    for train, test in inner:
-        path = _logistic_path(training.values[train], training.case[train], settings, balanced)
-        weights = class_weights(training.case[test], balanced=True)
-        for position, predict in enumerate(path):
-            losses[position] += _log_loss(
-                training.case[test], predict(training.values[test]), weights
-            )
-    best = int(np.argmin(np.round(losses, 9))) if inner else len(settings.strengths) // 2
-    strength = settings.strengths[best]
+    choice = choose(
+        training.values,
+        training.case,
+        inner_folds(training.case, training.cohorts, training.persons, settings.inner_folds, seed),
+        lambda values, case: logistic_path(values, case, settings, balanced),
+        log_loss,
+        len(settings.strengths),
+    )
+    strength = settings.strengths[choice.best]
     narrowed = settings.model_copy(update={"strengths": (strength,)})
-    predict = _logistic_path(training.values, training.case, narrowed, balanced)[0]
+    predict = logistic_path(training.values, training.case, narrowed, balanced)[0]
     details = {
         "C": strength,
-        "C_chosen_by": kind,
-        "inner_folds": len(inner),
+        "C_chosen_by": choice.kind,
+        "inner_folds": choice.folds,
         "genes_used": int(np.isfinite(training.values).any(axis=0).sum()),
     }
     return Fitted(predict, details)
 
 
-def _logistic_path(
+def logistic_path(
     values: FloatArray, case: Labels, settings: LogisticOptions, balanced: bool
-) -> list[Callable[[FloatArray], FloatArray]]:
-    """One fitted classifier for each C, from strong to weak penalty."""
+) -> list[Predict]:
+    """Return one fitted classifier for each C, from strong to weak penalty."""
     from sklearn.linear_model import LogisticRegression
 
     scaler = Scaler.fit(values)
     standard = scaler.apply(values)
-    # With an L2 penalty the solution lies in the span of the samples, so a rotation onto that span
-    # gives the same fit with at most as many columns as samples.
-    rotation = None
-    if standard.shape[1] > standard.shape[0]:
-        _, singular, right = np.linalg.svd(standard, full_matrices=False)
-        rotation = right[singular > singular[0] * 1e-10].T
-        standard = standard @ rotation
+    rotation = span_of(standard)
+    standard = standard @ rotation
     model = LogisticRegression(
         class_weight="balanced" if balanced else None,
         max_iter=settings.max_iterations,
         warm_start=True,
     )
-    fitted: list[Callable[[FloatArray], FloatArray]] = []
+    fitted: list[Predict] = []
     for strength in settings.strengths:
         model.set_params(C=strength)
         model.fit(standard, case)
         weights, intercept = model.coef_[0].copy(), float(model.intercept_[0])
-        gene_weights = weights if rotation is None else rotation @ weights
+        gene_weights = rotation @ weights
 
         def predict(
             samples: FloatArray, slopes: FloatArray = gene_weights, shift: float = intercept
         ) -> FloatArray:
             eta = scaler.apply(samples) @ slopes + shift
-            return 0.5 * (1 + np.tanh(0.5 * eta))
+            return sigmoid(eta)
 
         fitted.append(predict)
     return fitted
-
-
-def _log_loss(case: Labels, score: FloatArray, weights: FloatArray) -> float:
-    clipped = np.clip(score, 1e-12, 1 - 1e-12)
-    losses = -(case * np.log(clipped) + (1 - case) * np.log1p(-clipped))
-    return float(np.average(losses, weights=weights))
-
-
-def _inner_folds(
-    training: Training, folds: int, seed: int
-) -> tuple[list[tuple[NDArray[np.int_], NDArray[np.int_]]], str]:
-    """Inner folds whose both sides hold both classes, and a word for how they were made."""
-    names = np.unique(training.cohorts.astype(str))
-    everything = np.arange(len(training.case))
-
-    def usable(test: NDArray[np.int_]) -> bool:
-        train = np.setdiff1d(everything, test)
-        return all(0 < training.case[side].sum() < len(side) for side in (train, test))
-
-    if len(names) >= 2:
-        tests = [np.flatnonzero(training.cohorts.astype(str) == name) for name in names]
-        tests = [test for test in tests if usable(test)]
-        if tests:
-            return [(np.setdiff1d(everything, test), test) for test in tests], "cohort"
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    persons = np.unique(training.persons.astype(str), return_inverse=True)[1]
-    fewest = min(len(np.unique(persons[training.case == label])) for label in (0, 1))
-    if fewest < 2:
-        return [], "default, too few persons to choose"
-    splitter = StratifiedGroupKFold(min(folds, fewest), shuffle=True, random_state=seed)
-    splits = splitter.split(training.values, training.case, persons)
-    tests = [test for _, test in splits if usable(test)]
-    kind = "groups of persons" if tests else "default, too few persons to choose"
-    return [(np.setdiff1d(everything, test), test) for test in tests], kind
 
 
 def fit_gradient_boosting(training: Training, options: BaselineOptions, seed: int) -> Fitted:
@@ -211,15 +185,3 @@ def fit_gradient_boosting(training: Training, options: BaselineOptions, seed: in
         return result
 
     return Fitted(predict, {"trees": settings.trees, "min_samples_leaf": leaf, "genes_used": used})
-
-
-def classifiers(
-    options: BaselineOptions,
-) -> dict[str, Callable[[Training, BaselineOptions, int], Fitted]]:
-    """The classifiers that the options ask for, by model name."""
-    chosen: dict[str, Callable[[Training, BaselineOptions, int], Fitted]] = {}
-    if options.logistic_regression is not None:
-        chosen["logistic_regression"] = fit_logistic_regression
-    if options.gradient_boosting is not None:
-        chosen["gradient_boosting"] = fit_gradient_boosting
-    return chosen

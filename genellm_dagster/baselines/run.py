@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genellm_dagster.baselines.classical import Training, classifiers
+from genellm_dagster.baselines.controls import (
+    COHORT_ONLY,
+    COMPOSITION_ONLY,
+    cohort_only,
+    composition_only,
+)
+from genellm_dagster.baselines.kinds import Kind, classifiers
 from genellm_dagster.baselines.options import BaselineOptions, SingleGeneOptions
 from genellm_dagster.baselines.signatures import (
     Refused,
@@ -19,6 +25,7 @@ from genellm_dagster.baselines.signatures import (
     score_signature,
 )
 from genellm_dagster.baselines.single_gene import auroc_by_gene, choose_gene
+from genellm_dagster.baselines.splits import FoldLike, Outcome, Split, make_splits
 from genellm_dagster.baselines.squash import Squash, class_weights, fit_squash
 from genellm_dagster.errors import EvaluationError
 
@@ -28,25 +35,6 @@ PREDICTION_COLUMNS = [
 SINGLE_GENE = "best_single_gene"
 
 FloatArray = NDArray[np.float64]
-
-
-class FoldLike(Protocol):
-    """What a baseline needs to know of a fold: its name and the gsm of its two sides."""
-
-    @property
-    def name(self) -> str:
-        """Name of the fold."""
-        ...
-
-    @property
-    def train(self) -> tuple[str, ...]:
-        """Samples to learn from."""
-        ...
-
-    @property
-    def test(self) -> tuple[str, ...]:
-        """Samples to predict."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,29 +55,6 @@ class BaselineResult:
     about: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One side of a fold, aligned."""
-
-    rows: pd.DataFrame
-    profiles: pd.DataFrame
-    expression: pd.DataFrame
-
-    @property
-    def case(self) -> NDArray[np.int_]:
-        return self.rows["case"].to_numpy(dtype=np.int_)
-
-
-@dataclass(frozen=True)
-class _Split:
-    name: str
-    train: _Side
-    test: _Side
-
-
-_Outcome = tuple[FloatArray, dict[str, Any]]
-
-
 def baseline_predictions(
     profiles_of: Callable[[str], pd.DataFrame],
     expression: pd.DataFrame,
@@ -99,6 +64,8 @@ def baseline_predictions(
     seed: int,
     progress: Callable[[str], None] | None = None,
     scales: Mapping[str, str] | None = None,
+    groups: Mapping[str, int] | None = None,
+    composition: pd.DataFrame | None = None,
 ) -> BaselineResult:
     """Predict the test side of every fold with every baseline.
 
@@ -114,6 +81,10 @@ def baseline_predictions(
         progress: Called with a short sentence as each model is done.
         scales: Cohort to the kind of scale that is recorded of its values; signatures that cannot
             take it refuse.
+        groups: Group of each gsm; samples of one group are one person or overlap, and stay on one
+            side of inner folds. None means that a person is a subject of a cohort.
+        composition: Scores of blood cells, samples x kinds of cells (index gsm), NaN where a kind
+            cannot be told; none leaves out what rests on them.
 
     Returns:
         Predictions, refusals and details. A model that cannot score every sample is refused for
@@ -122,14 +93,16 @@ def baseline_predictions(
     Raises:
         EvaluationError: When a table lacks samples or a training side lacks a class.
     """
+    from threadpoolctl import threadpool_limits
+
     say = progress or (lambda sentence: None)
-    splits = _splits(profiles_of, expression, samples, folds)
+    splits = make_splits(profiles_of, expression, samples, folds, groups)
     tables: list[pd.DataFrame] = []
     refusals: dict[str, str] = {}
     details: dict[str, dict[str, dict[str, Any]]] = {}
     about: dict[str, dict[str, Any]] = {}
 
-    def add(model: str, outcome: dict[str, _Outcome] | Refused) -> None:
+    def add(model: str, outcome: dict[str, Outcome] | Refused) -> None:
         if isinstance(outcome, Refused):
             refusals[model] = outcome.reason
             say(f"{model}: refused")
@@ -144,14 +117,16 @@ def baseline_predictions(
     if options.single_gene is not None:
         about[SINGLE_GENE] = {"title": "Best single gene, chosen on the training folds"}
         add(SINGLE_GENE, _run_single_gene(options.single_gene, splits, options))
-    for model, fit in classifiers(options).items():
-        about[model] = {"title": model.replace("_", " ").capitalize()}
-        outcome: dict[str, _Outcome] = {}
-        for split in splits:
-            fitted = fit(_training(split.train), options, seed)
-            score = fitted.predict(split.test.profiles.to_numpy(dtype=np.float64))
-            outcome[split.name] = (score, fitted.details)
-        add(model, outcome)
+    with threadpool_limits(options.threads, user_api="blas"):
+        for model, kind in classifiers(options).items():
+            about[model] = {"title": kind.title}
+            add(model, _run_classifier(kind, splits, options, seed))
+        if options.composition_only and composition is not None:
+            about[COMPOSITION_ONLY] = {"title": "Control: scores of blood cells alone"}
+            add(COMPOSITION_ONLY, composition_only(composition, splits, options, seed))
+        if options.cohort_only is not None:
+            about[COHORT_ONLY] = {"title": "Control: resemblance to training cohorts alone"}
+            add(COHORT_ONLY, cohort_only(splits, options.cohort_only))
     predictions = (
         pd.concat(tables, ignore_index=True)
         if tables
@@ -189,10 +164,10 @@ def _run_signature(
     signature: Signature,
     expression: pd.DataFrame,
     samples: pd.DataFrame,
-    splits: list[_Split],
+    splits: list[Split],
     options: BaselineOptions,
     scales: Mapping[str, str] | None,
-) -> dict[str, _Outcome] | Refused:
+) -> dict[str, Outcome] | Refused:
     rows = samples.set_index("gsm")
     raw = score_signature(
         signature,
@@ -203,7 +178,7 @@ def _run_signature(
     )
     if isinstance(raw, Refused):
         return raw
-    outcome: dict[str, _Outcome] = {}
+    outcome: dict[str, Outcome] = {}
     for split in splits:
         train = raw.loc[split.train.rows["gsm"]].to_numpy(dtype=np.float64)
         test = raw.loc[split.test.rows["gsm"]].to_numpy(dtype=np.float64)
@@ -218,16 +193,27 @@ def _run_signature(
     return outcome
 
 
-def _trained_sign(split: _Split, score: FloatArray) -> float:
+def _run_classifier(
+    kind: Kind, splits: list[Split], options: BaselineOptions, seed: int
+) -> dict[str, Outcome]:
+    outcome: dict[str, Outcome] = {}
+    for split in splits:
+        fitted = kind.fit(split.train.training(), options, seed)
+        score = fitted.predict(split.test.profiles.to_numpy(dtype=np.float64))
+        outcome[split.name] = (score, fitted.details)
+    return outcome
+
+
+def _trained_sign(split: Split, score: FloatArray) -> float:
     cohorts = split.train.rows["cohort"].to_numpy(object)
     chosen = choose_gene(pd.DataFrame({"score": score}), split.train.case, cohorts)
     return -1.0 if chosen is not None and chosen.direction == "down" else 1.0
 
 
 def _run_single_gene(
-    settings: SingleGeneOptions, splits: list[_Split], options: BaselineOptions
-) -> dict[str, _Outcome] | Refused:
-    outcome: dict[str, _Outcome] = {}
+    settings: SingleGeneOptions, splits: list[Split], options: BaselineOptions
+) -> dict[str, Outcome] | Refused:
+    outcome: dict[str, Outcome] = {}
     for split in splits:
         train = getattr(split.train, "profiles" if settings.values == "profiles" else "expression")
         test = getattr(split.test, "profiles" if settings.values == "profiles" else "expression")
@@ -280,18 +266,7 @@ def _squash_details(squash: Squash) -> dict[str, Any]:
     return found
 
 
-def _training(side: _Side) -> Training:
-    return Training(
-        values=side.profiles.to_numpy(dtype=np.float64),
-        case=side.case,
-        cohorts=side.rows["cohort"].to_numpy(object),
-        persons=(side.rows["cohort"].astype(str) + "|" + side.rows["subject"].astype(str)).to_numpy(
-            object
-        ),
-    )
-
-
-def _table(model: str, split: _Split, score: FloatArray) -> pd.DataFrame:
+def _table(model: str, split: Split, score: FloatArray) -> pd.DataFrame:
     if not np.isfinite(score).all():
         raise EvaluationError(
             f"{model} gave a score that is no number in fold {split.name}; look at that cohort's "
@@ -316,54 +291,3 @@ def binary_entropy(score: FloatArray) -> FloatArray:
     inside = np.clip(score, 1e-12, 1 - 1e-12)
     entropy = -(inside * np.log2(inside) + (1 - inside) * np.log2(1 - inside))
     return np.where((score <= 0) | (score >= 1), 0.0, entropy)
-
-
-def _splits(
-    profiles_of: Callable[[str], pd.DataFrame],
-    expression: pd.DataFrame,
-    samples: pd.DataFrame,
-    folds: Sequence[FoldLike],
-) -> list[_Split]:
-    rows = samples.set_index("gsm", drop=False)
-    if not rows.index.is_unique:
-        double = rows.index[rows.index.duplicated()][0]
-        raise EvaluationError(
-            f"Sample {double} stands twice in the stratum; keep one of its cohorts."
-        )
-    _require_samples("expression", expression, rows.index)
-
-    def side(fold: FoldLike, gsm: tuple[str, ...], profiles: pd.DataFrame) -> _Side:
-        lacking = pd.Index(gsm).difference(rows.index)
-        if len(lacking):
-            raise EvaluationError(
-                f"Fold {fold.name} names {lacking[0]}, which is no sample of the stratum; "
-                "make the folds again."
-            )
-        wanted = pd.Index(gsm)
-        _require_samples("profiles", profiles, wanted)
-        return _Side(rows.loc[wanted], profiles.loc[wanted], expression.loc[wanted])
-
-    splits = []
-    for fold in folds:
-        profiles = profiles_of(fold.name)
-        train, test = (side(fold, gsm, profiles) for gsm in (fold.train, fold.test))
-        splits.append(_Split(fold.name, train, test))
-    for split in splits:
-        cases = int(split.train.case.sum())
-        if not 0 < cases < len(split.train.rows):
-            raise EvaluationError(
-                f"The training side of fold {split.name} holds {cases} cases among "
-                f"{len(split.train.rows)} samples; both classes are needed."
-            )
-    return splits
-
-
-def _require_samples(name: str, table: pd.DataFrame, wanted: pd.Index) -> None:
-    lacking = wanted.difference(table.index)
-    if len(lacking):
-        raise EvaluationError(
-            f"The {name} lack {len(lacking)} samples of the stratum, {lacking[0]} for one; "
-            "materialize them again."
-        )
-    if not table.index.is_unique:
-        raise EvaluationError(f"The {name} hold a sample twice; materialize them again.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +26,10 @@ from genellm_dagster.tokenizers.protocol import TokenProfile
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
+
+
+_SEEDS_A_SHUFFLE = 1000
+"""Seeds that a permutation of labels may use: one a fold."""
 
 
 class FoldLike(Protocol):
@@ -73,7 +77,6 @@ def cross_validate(
     options_of: Callable[[FoldLike], GeneLLMOptions],
     *,
     model_name: str = "genellm",
-    shuffle_labels: bool = False,
     ensemble: int | None = None,
     launcher: Launcher | None = None,
     checkpoints: Path | None = None,
@@ -92,8 +95,6 @@ def cross_validate(
             the other is prepared once.
         options_of: Gives all about the model of a fold.
         model_name: What the predictions call the model.
-        shuffle_labels: Permute the training labels within each cohort: the control that must fall
-            to chance.
         ensemble: Members a fold; the options' number when not given.
         launcher: Where folds are fitted; in this process when not given.
         checkpoints: Folder in which training keeps what it has done, so that it can go on there
@@ -108,52 +109,132 @@ def cross_validate(
     Raises:
         ModelError: When a fold tests what it trains on, or samples, states and folds do not match.
     """
-    folds = list(folds)
+    return _cross_validate(
+        samples, list(folds), session_of, profiles_of, options_of, [None],
+        model_name=model_name, ensemble=ensemble, launcher=launcher, checkpoints=checkpoints,
+        on_fold=on_fold, progress=progress,
+    )[0]  # fmt: skip
+
+
+def cross_validate_shuffled(
+    samples: pd.DataFrame,
+    folds: Iterable[FoldLike],
+    session_of: Callable[[FoldLike], Session],
+    profiles_of: Callable[[FoldLike], list[TokenProfile]],
+    options_of: Callable[[FoldLike], GeneLLMOptions],
+    shuffles: int,
+    *,
+    model_name: str = "genellm_shuffled_labels",
+    launcher: Launcher | None = None,
+    checkpoints: Path | None = None,
+    on_fold: Callable[[FoldLike, Fit, pd.DataFrame], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[CrossValidation]:
+    """Cross-validate on training labels that are permuted within each cohort, several times.
+
+    The control that must fall to chance. One permutation draws one direction in a space that a few
+    strong directions rule, and may lie well to either side of it; only several tell. All of a fold
+    are fitted one after the other, so that they share states and what is kept of them, and with one
+    member each: their spread is asked for, not their best.
+
+    Args:
+        samples: As for :func:`cross_validate`, as all others.
+        folds: As there.
+        session_of: As there.
+        profiles_of: As there.
+        options_of: As there.
+        shuffles: How many permutations; each is seeded by its number.
+        model_name: What the predictions call the model.
+        launcher: Where folds are fitted.
+        checkpoints: As there.
+        on_fold: Called after each fold of the first permutation.
+        progress: Called with training steps done and in all, over folds and permutations.
+
+    Returns:
+        One result a permutation, labels of its predictions as they are.
+
+    Raises:
+        ModelError: As for :func:`cross_validate`.
+    """
+    return _cross_validate(
+        samples, list(folds), session_of, profiles_of, options_of, [*range(shuffles)],
+        model_name=model_name, ensemble=1, launcher=launcher, checkpoints=checkpoints,
+        on_fold=on_fold, progress=progress,
+    )  # fmt: skip
+
+
+def _cross_validate(
+    samples: pd.DataFrame,
+    folds: list[FoldLike],
+    session_of: Callable[[FoldLike], Session],
+    profiles_of: Callable[[FoldLike], list[TokenProfile]],
+    options_of: Callable[[FoldLike], GeneLLMOptions],
+    shuffles: Sequence[int | None],
+    *,
+    model_name: str,
+    ensemble: int | None,
+    launcher: Launcher | None,
+    checkpoints: Path | None,
+    on_fold: Callable[[FoldLike, Fit, pd.DataFrame], None] | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[CrossValidation]:
+    """Cross-validate once for each shuffle; none is the labels as they are."""
     table = _indexed(samples)
     if not folds:
         raise ModelError("There is no fold to cross-validate; make the folds first.")
     _require_names(folds)
-    tasks = []
+    tasks: dict[str, tuple[int, FoldLike, FoldTask]] = {}
     for number, fold in enumerate(folds):
         train, test = tuple(map(str, fold.train)), tuple(map(str, fold.test))
         _require_sound(fold.name, train, test, table.index)
         options = _with_members(options_of(fold), ensemble)
         known = table.loc[list(train)]
-        cases = known["case"].to_numpy(dtype=int)
-        cohorts = known["cohort"].to_numpy(dtype=str)
-        if shuffle_labels:
-            cases = shuffled_within(cases, cohorts, options.training.seed + number)
-        tasks.append(
-            FoldTask(
-                fold=fold.name,
-                session=session_of(fold).with_options(options),
-                profiles=profiles_of(fold),
-                train=train,
-                cases=cases,
-                cohorts=cohorts,
-                persons=_persons(known),
-                test=test,
-                checkpoints=checkpoints,
-            )
+        whole = FoldTask(
+            fold=fold.name,
+            session=session_of(fold).with_options(options),
+            profiles=profiles_of(fold),
+            train=train,
+            cases=known["case"].to_numpy(dtype=int),
+            cohorts=known["cohort"].to_numpy(dtype=str),
+            persons=_persons(known),
+            test=test,
+            checkpoints=checkpoints,
         )
-    by_name = {fold.name: fold for fold in folds}
-    found: dict[str, tuple[FoldResult, pd.DataFrame]] = {}
-    results = (launcher or InProcessLauncher()).run(tasks, _over_all(len(tasks), progress))
+        for place, shuffle in enumerate(shuffles):
+            task = whole
+            if shuffle is not None:
+                seed = options.training.seed + number + _SEEDS_A_SHUFFLE * shuffle
+                task = replace(
+                    whole,
+                    fold=f"{fold.name}, shuffle {shuffle + 1}",
+                    cases=shuffled_within(whole.cases, whole.cohorts, seed),
+                )
+            tasks[task.fold] = (place, fold, task)
+    found: dict[tuple[int, str], tuple[FoldResult, pd.DataFrame]] = {}
+    results = (launcher or InProcessLauncher()).run(
+        [task for _, _, task in tasks.values()], _over_all(len(tasks), progress)
+    )
     with closing(results):
         for result in results:
-            fold = by_name[result.fold]
+            place, fold, _ = tasks[result.fold]
             predictions = _prediction_table(table, fold, model_name, result.prediction)
-            found[result.fold] = (result, predictions)
-            if on_fold is not None:
+            found[place, fold.name] = (result, predictions)
+            if on_fold is not None and place == 0:
                 on_fold(fold, result.fit, predictions)
-    in_order = [found[fold.name] for fold in folds]
+    return [
+        _together({fold.name: found[place, fold.name] for fold in folds})
+        for place in range(len(shuffles))
+    ]
+
+
+def _together(parts: dict[str, tuple[FoldResult, pd.DataFrame]]) -> CrossValidation:
     return CrossValidation(
-        predictions=pd.concat([part for _, part in in_order], ignore_index=True),
+        predictions=pd.concat([table for _, table in parts.values()], ignore_index=True),
         representations=pd.concat(
-            _representation_table(result.prediction.representation, part["gsm"])
-            for result, part in in_order
+            _representation_table(result.prediction.representation, table["gsm"])
+            for result, table in parts.values()
         ),
-        fits={result.fold: result.fit for result, _ in in_order},
+        fits={name: result.fit for name, (result, _) in parts.items()},
     )
 
 

@@ -68,49 +68,105 @@ def precision_note(content: ReportContent, stratum: str) -> str:
     )
 
 
-def _shuffled(bounds: tuple[float, float] | None) -> str:
-    # The interval is that of patients, not of shuffles: one shuffle draws one direction in a space
-    # that a few strong directions rule, so that a single run may fall well to either side of 0.5.
+def _shuffled(bounds: tuple[float, float] | None, several: bool) -> str:
+    # Of one shuffle the interval is that of patients, not of shuffles: it draws one direction in a
+    # space that a few strong directions rule, so that it may fall well to either side of 0.5.
     if bounds is None or bounds[0] <= 0.5 <= bounds[1]:
         return "a coin, as it must."
+    chance = "" if several else ", which one shuffle can do by the direction it happens to draw"
     if bounds[1] < 0.5:
-        return (
-            "below a coin, which one shuffle can do by the direction it happens to draw; a leak of "
-            "labels would lie above."
-        )
+        return f"below a coin{chance}; a leak of labels would lie above."
+    also = " also" if chance else ""
     return (
-        "above a coin, which one shuffle can do by the direction it happens to draw, and a leak of "
-        "labels always does; read the other numbers with that in mind."
+        f"above a coin{chance}; a leak of labels{also} lies there; read the other numbers with "
+        "that in mind."
     )
+
+
+_ADDS: Mapping[str, tuple[str, str, str]] = {
+    "genellm_random_backbone": (
+        "With a randomly initialised backbone it reached",
+        "what the language model learned from text helps.",
+        "it is not shown that what the language model learned from text helps.",
+    ),
+    "genellm_shuffled_genes": (
+        "With the names of its genes permuted it reached",
+        "the names of genes help.",
+        "it is not shown that the names of genes help.",
+    ),
+    "composition_only": (
+        "The scores of blood cells alone reached",
+        "genes tell more than a count of cells.",
+        "it is not shown that genes tell more than a count of cells.",
+    ),
+}
+"""Models that GeneLLM is held against: how they are led in, and what is said if it is higher, or is
+not shown to be."""
 
 
 def controls(content: ReportContent, stratum: str, options: ReportOptions) -> list[str]:
     """Say what the controls of the method show."""
-    models = content.reports[stratum]["models"]
+    report = content.reports[stratum]
+    models = report["models"]
     own = models.get(LANGUAGE_MODEL, {}).get("auroc")
     tests = paired_tests(content, stratum)
+    more = content.controls.get(stratum, {})
     said = []
     for name, part in models.items():
-        number, bounds = number_of(part.get("auroc")), bounds_of(part.get("auroc"))
-        if role_of(name) != "control" or number is None:
+        if role_of(name) != "control" or number_of(part.get("auroc")) is None:
             continue
         value = interval(part.get("auroc"))
         if "label" in name:
-            said.append(
-                f"Trained on shuffled labels the same method reached {value}: {_shuffled(bounds)}"
-            )
-        elif "random" in name and number_of(own) is not None:
-            adds = shown_higher(own, part.get("auroc"), tests.get(name), options) > 0
-            said.append(
-                f"With a randomly initialised backbone it reached {value}: "
-                + (
-                    "what the language model learned from text helps."
-                    if adds
-                    else "it is not shown that what the language model learned from text helps."
+            said.append(_shuffled_labels(part, more.get("shuffled_labels")))
+        elif name in _ADDS and number_of(own) is not None:
+            begins, adds, not_shown = _ADDS[name]
+            higher = shown_higher(own, part.get("auroc"), tests.get(name), options) > 0
+            said.append(f"{begins} {value}: {adds if higher else not_shown}")
+        elif name == "cohort_only":
+            inside = report.get("within_cohorts", {}).get(name, {}).get("auroc")
+            # Pooled it is below one half by how folds are made, which is no finding.
+            if number_of(inside) is not None:
+                said.append(
+                    "Nothing but resemblance to a training cohort reached, inside cohorts, "
+                    f"{interval(inside)}."
                 )
-            )
         else:
             said.append(f"Control “{model_name(name)}” reached {value}.")
+    return said + _batch(more.get("batch"))
+
+
+def _shuffled_labels(part: Mapping[str, Any], several: Mapping[str, Any] | None) -> str:
+    spread = several["auroc"] if several else {}
+    bounds = bounds_of(spread)
+    if not several or bounds is None:
+        return (
+            f"Trained on shuffled labels the same method reached {interval(part.get('auroc'))}: "
+            f"{_shuffled(bounds_of(part.get('auroc')), several=False)}"
+        )
+    return (
+        f"Trained on labels shuffled {several['permutations']} times the same method reached "
+        f"{interval(spread)} on average, single ones between {decimal(spread['lowest'], 2)} and "
+        f"{decimal(spread['highest'], 2)}: {_shuffled(bounds, several=True)}"
+    )
+
+
+def _batch(batch: Mapping[str, Any] | None) -> list[str]:
+    """Say how well cohorts are told apart, and what the name of a cohort tells."""
+    if not batch:
+        return []
+    apart = batch["cohort_from_profile"]["controls"]["auroc"]
+    label = batch["label_from_cohort"]["auroc"]
+    said = []
+    if number_of(apart) is not None:
+        said.append(
+            f"The profiles of controls tell their cohort with {interval(apart)} (one half is a "
+            "coin): what lies far above is batch, which a model may read."
+        )
+    if number_of(label) is not None:
+        said.append(
+            f"The name of the cohort alone tells cases from controls with {interval(label)}, "
+            "where people of every cohort are known: so far do label and batch go together."
+        )
     return said
 
 

@@ -43,6 +43,9 @@ class ReportContent:
             ``expression.batch_view.BatchView.as_json`` gives it.
         marks: Stratum to the steps that its numbers must be marked with, wherever they stand:
             steps that used other samples of a test cohort, or its labels.
+        controls: Stratum to what controls gave beside their predictions: ``shuffled_labels`` (every
+            permutation, as ``workflows.control_results`` gives it) and ``batch`` (as
+            ``workflows.confounders.batch_results`` does).
         data_docs: Where the pages of the data checks (Data Docs) lie, as text; it is shown, not
             linked, because this file must stand alone.
     """
@@ -64,6 +67,7 @@ class ReportContent:
     simulated: bool = False
     batch: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     data_docs: str = ""
 
     @property

@@ -24,7 +24,7 @@ ROLE_WORDS: Mapping[str, str] = {
     "published score": "Published score",
     "control": "Control of the method",
 }
-_CONTROL = re.compile(r"shuffl|random|permut|cohort_only|composition|scrambl")
+_CONTROL = re.compile(r"shuffl|random_backbone|permut|cohort_only|composition|scrambl")
 _CLASSICAL = re.compile(
     r"logistic|elastic|ridge|lasso|boost|gbm|xgb|tree|forest|svm|svc|pca|tabpfn"
 )
@@ -36,7 +36,13 @@ _NAMES: Mapping[str, str] = {
     "shuffled_labels": "GeneLLM, shuffled labels",
     "genellm_shuffled_genes": "GeneLLM, shuffled gene names",
     "logistic_regression": "Logistic regression",
+    "elastic_net": "Elastic-net logistic regression",
+    "linear_svm": "Linear SVM",
+    "pca_logistic": "Logistic regression on components",
+    "random_forest": "Random forest",
     "gradient_boosting": "Gradient-boosted trees",
+    "composition_only": "Blood cells only",
+    "cohort_only": "Cohort resemblance only",
     "best_single_gene": "Best single gene",
     "single_gene": "Best single gene",
     "sepsis_metascore": "Sepsis MetaScore",

@@ -107,7 +107,7 @@ class SettingsDigests:
             quality=digest(expression.model_dump(mode="json", include={"qc", "composition"})),
             models=digest(
                 backbone,
-                settings.controls,
+                settings.controls.model_dump(mode="json"),
                 study.allow_single_class,
                 study.name,
                 expression.model_dump(mode="json", include=profiles),

@@ -7,13 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 
 from genellm_dagster.evaluation.folds import LEAVE_ONE_COHORT_OUT, Folds
 from genellm_dagster.evaluation.metrics import auroc
 from genellm_dagster.files import write_parquet
-from genellm_dagster.genellm.cross_validation import CrossValidation, FoldLike, cross_validate
+from genellm_dagster.genellm.cross_validation import (
+    CrossValidation,
+    FoldLike,
+    cross_validate,
+    cross_validate_shuffled,
+)
 from genellm_dagster.genellm.launch.protocol import Launcher
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.genellm.training import Fit
@@ -25,14 +31,21 @@ from genellm_dagster.tokenizers.protocol import TokenProfile
 from genellm_dagster.tracking.lineage import Lineage
 from genellm_dagster.tracking.run import TrackedRun
 from genellm_dagster.tracking.tracker import Tracker
+from genellm_dagster.workflows.control_results import control_results
 from genellm_dagster.workflows.profiles import token_profiles_of
 from genellm_dagster.workflows.search import options_for
-from genellm_dagster.workflows.sessions import PRETRAINED, RANDOM
+from genellm_dagster.workflows.sessions import (
+    PRETRAINED,
+    RANDOM,
+    SHUFFLED_GENES,
+    with_permuted_genes,
+)
 from genellm_dagster.workflows.tokenizers import Description, tokenizer_of
 
 GENELLM = "genellm"
 RANDOM_BACKBONE = "genellm_random_backbone"
 SHUFFLED_LABELS = "genellm_shuffled_labels"
+GENES_SHUFFLED = "genellm_shuffled_genes"
 
 Progress = Callable[[int, int], None]
 
@@ -42,13 +55,16 @@ class TrackedFolds:
     """What cross-validation gave.
 
     Attributes:
-        predictions: Out-of-fold, of GeneLLM and its controls.
+        predictions: Out-of-fold, of GeneLLM and its controls; of shuffled labels those of the first
+            permutation.
+        controls: What every permutation gave, and how the controls were made; JSON-safe.
         representations: Out-of-fold representations of GeneLLM, gsm x dimensions.
         losses: Fold to GeneLLM's mean training loss by epoch.
         url: Page of GeneLLM's run.
     """
 
     predictions: pd.DataFrame
+    controls: dict[str, Any]
     representations: pd.DataFrame
     losses: dict[str, list[float]]
     url: str
@@ -70,13 +86,13 @@ def tracked_cross_validation(
     launcher: Launcher,
     checkpoints: Path | None = None,
 ) -> TrackedFolds:
-    """Cross-validate GeneLLM, and with controls also on random weights and shuffled labels.
+    """Cross-validate GeneLLM, and with controls on random weights, shuffled labels and gene names.
 
     Args:
         tracker: MLflow.
         study: The study.
         stratum: The stratum.
-        sessions: The backbone at work, and its random twin.
+        sessions: The backbone at work, and those that controls need.
         samples: The stratum's samples.
         tokens: (stratum, cohort) to its token table.
         tokenizers: Set to the description of its tokenizer.
@@ -97,14 +113,21 @@ def tracked_cross_validation(
         )
         for cohort in samples["cohort"].unique()
     ]
-    plans = {GENELLM: (sessions[PRETRAINED], False)}
+    count = settings.controls.shuffled_labels
+    # Shuffled labels stand behind GeneLLM, whose states they share.
+    plans = {GENELLM: (PRETRAINED, 0)}
+    if count:
+        plans[SHUFFLED_LABELS] = (PRETRAINED, count)
     if RANDOM in sessions:
-        plans[RANDOM_BACKBONE] = (sessions[RANDOM], False)
-        plans[SHUFFLED_LABELS] = (sessions[PRETRAINED], True)
+        plans[RANDOM_BACKBONE] = (RANDOM, 0)
+    if SHUFFLED_GENES in sessions:
+        plans[GENES_SHUFFLED] = (SHUFFLED_GENES, 0)
     profiles = _profiles_of(tokens, stratum, samples, settings)
     results: dict[str, CrossValidation] = {}
+    shuffled: list[pd.DataFrame] = []
     urls = {}
-    for name, (session, shuffled) in plans.items():
+    for name, (kind, shuffles) in plans.items():
+        session = sessions[kind]
         tags = {
             "tokenizer": settings.tokenizer.kind,
             "normalisation": settings.expression.normalisation.method,
@@ -124,22 +147,25 @@ def tracked_cross_validation(
                 }
             )
             run.datasets(lineage)
-            results[name] = cross_validate(
+            what = (
                 samples,
                 folds,
-                _on_own_tokens(session, tokenizers),
+                _on_own_tokens(session, tokenizers, kind, settings),
                 profiles,
                 lambda fold: options_for(settings, store, stratum, fold),
-                model_name=name,
-                shuffle_labels=shuffled,
-                # What differs from GeneLLM must be the weights alone, so the random backbone has as
-                # many members; shuffled labels need one to show where they fall.
-                ensemble=1 if shuffled else None,
-                on_fold=_fold_recorder(run, folds),
-                launcher=launcher,
-                checkpoints=checkpoints,
-                progress=progress(name),
             )
+            how: dict[str, Any] = {
+                "model_name": name,
+                "on_fold": _fold_recorder(run, folds),
+                "launcher": launcher,
+                "checkpoints": checkpoints,
+                "progress": progress(name),
+            }
+            if shuffles:
+                every = cross_validate_shuffled(*what, shuffles, **how)
+                results[name], shuffled = every[0], [one.predictions for one in every]
+            else:
+                results[name] = cross_validate(*what, **how)
             run.metrics(_numbers(results[name].predictions))
             with TemporaryDirectory() as folder:
                 file = Path(folder) / "predictions.parquet"
@@ -151,6 +177,16 @@ def tracked_cross_validation(
     fits = results[GENELLM].fits
     return TrackedFolds(
         predictions=pd.concat([one.predictions for one in results.values()], ignore_index=True),
+        controls=control_results(
+            study.name,
+            stratum,
+            shuffled,
+            folds,
+            settings.evaluation,
+            {"model": GENES_SHUFFLED, "seed": settings.model.training.seed}
+            if GENES_SHUFFLED in results
+            else None,
+        ),
         representations=results[GENELLM].representations,
         losses={fold: fit.losses[0] for fold, fit in fits.items()},
         url=urls[GENELLM],
@@ -158,10 +194,17 @@ def tracked_cross_validation(
 
 
 def _on_own_tokens(
-    session: Session, tokenizers: Mapping[str, Description]
+    session: Session, tokenizers: Mapping[str, Description], kind: str, settings: Settings
 ) -> Callable[[FoldLike], Session]:
-    """Give each fold the backbone on its own tokenizer."""
-    return lambda fold: session.with_tokenizer(tokenizer_of(tokenizers, fold.name))
+    """Give each fold the backbone on its own tokenizer, its gene names permuted for the control."""
+
+    def at_work(fold: FoldLike) -> Session:
+        description = tokenizer_of(tokenizers, fold.name)
+        if kind == SHUFFLED_GENES:
+            description = with_permuted_genes(description, settings.model.training.seed)
+        return session.with_tokenizer(description)
+
+    return at_work
 
 
 def _profiles_of(

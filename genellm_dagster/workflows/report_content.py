@@ -52,6 +52,10 @@ def report_content(
     plan = samples_by_stratum(sheets, study)
     data_docs = store.place("data_docs", "index.html")
     profiles = {stratum: read_json(store.place("profiles", f"{stratum}.json")) for stratum in data}
+    learned = {
+        stratum: read_json(store.place("baseline_predictions", f"{stratum}.json"))
+        for stratum in data
+    }
     left_out = [*plan.left_out, *(entry for part in data.values() for entry in part.left_out)]
     return ReportContent(
         study=study,
@@ -82,15 +86,21 @@ def report_content(
         age_comparison=age_comparison,
         comparison=comparison,
         model=_model_facts(settings, adapters, backbone),
-        refusals={
-            stratum: read_json(store.place("baseline_predictions", f"{stratum}.json"))["refusals"]
-            for stratum in data
-        },
+        refusals={stratum: learned[stratum]["refusals"] for stratum in data},
+        controls={stratum: _controls(store, stratum, found) for stratum, found in learned.items()},
         simulated=study.simulated,
         batch={stratum: found["batch"] for stratum, found in profiles.items()},
         marks={stratum: found["marks"] for stratum, found in profiles.items()},
         data_docs=str(data_docs) if data_docs.is_file() else "",
     )
+
+
+def _controls(store: Store, stratum: str, learned: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather what controls gave; what models were trained without is left out."""
+    place = store.place("cross_validation", f"{stratum}.controls.json")
+    shuffled = read_json(place)["shuffled_labels"] if place.is_file() else None
+    found = {"shuffled_labels": shuffled, "batch": learned.get("batch")}
+    return {name: part for name, part in found.items() if part}
 
 
 def _map(

@@ -9,11 +9,33 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from genellm_dagster.baselines.options import BaselineOptions, BoostingOptions, SingleGeneOptions
+from genellm_dagster.baselines.options import (
+    BaselineOptions,
+    BoostingOptions,
+    ForestOptions,
+    SingleGeneOptions,
+)
 from genellm_dagster.baselines.run import PREDICTION_COLUMNS, baseline_predictions, binary_entropy
 from genellm_dagster.errors import EvaluationError
 
-OPTIONS = BaselineOptions(gradient_boosting=BoostingOptions(trees=15))
+OPTIONS = BaselineOptions(
+    gradient_boosting=BoostingOptions(trees=15), random_forest=ForestOptions(trees=20)
+)
+FITTED = {
+    "best_single_gene", "logistic_regression", "elastic_net", "linear_svm", "pca_logistic",
+    "random_forest", "gradient_boosting",
+}  # fmt: skip
+NOTHING = BaselineOptions(
+    signatures=(),
+    single_gene=None,
+    logistic_regression=None,
+    elastic_net=None,
+    linear_svm=None,
+    pca_logistic=None,
+    random_forest=None,
+    gradient_boosting=None,
+    cohort_only=None,
+)
 GENES = ["PLAC8", "LAMP1", "PLA2G7", "CEACAM4", "FCMR", "FAM89A", *[f"GENE{i}" for i in range(20)]]
 
 
@@ -67,10 +89,7 @@ def test_every_model_predicts_every_sample_once_on_its_test_fold(world):
     result = world.run()
     table = result.predictions
     assert list(table.columns) == PREDICTION_COLUMNS
-    assert set(table["model"]) == {
-        "septicyte_lab", "faim3_plac8", "best_single_gene", "logistic_regression",
-        "gradient_boosting",
-    }  # fmt: skip
+    assert set(table["model"]) == FITTED | {"septicyte_lab", "faim3_plac8", "cohort_only"}
     for _, part in table.groupby("model"):
         assert sorted(part["gsm"]) == sorted(world.samples["gsm"])
         assert (part["fold"] == part["cohort"]).all()
@@ -81,7 +100,7 @@ def test_every_model_predicts_every_sample_once_on_its_test_fold(world):
 
 def test_scores_follow_the_published_direction(world):
     table = world.run().predictions
-    for model in ("septicyte_lab", "faim3_plac8", "best_single_gene", "logistic_regression"):
+    for model in ("septicyte_lab", "faim3_plac8", *sorted(FITTED - {"gradient_boosting"})):
         part = table[(table["model"] == model) & (table["cohort"] == "GSE1")]
         assert roc_auc_score(part["case"], part["score"]) > 0.8, model
 
@@ -128,7 +147,7 @@ def test_the_single_gene_is_chosen_among_genes_that_the_test_side_measured(world
 
 def test_a_single_gene_that_nobody_measured_is_refused(world):
     world.profiles.loc[list(world.folds[0].test)] = np.nan
-    options = OPTIONS.model_copy(update={"logistic_regression": None, "gradient_boosting": None})
+    options = NOTHING.model_copy(update={"single_gene": SingleGeneOptions()})
     assert "fold GSE1" in world.run(options).refusals["best_single_gene"]
 
 
@@ -138,10 +157,7 @@ def test_the_single_gene_may_be_read_from_log2_expression(world):
 
 
 def test_models_can_be_left_out_and_unknown_signatures_are_named(world):
-    none = BaselineOptions(
-        signatures=(), logistic_regression=None, gradient_boosting=None, single_gene=None
-    )
-    assert list(world.run(none).predictions.columns) == PREDICTION_COLUMNS
+    assert list(world.run(NOTHING).predictions.columns) == PREDICTION_COLUMNS
     with pytest.raises(EvaluationError, match="'sms'; those known are"):
         world.run(BaselineOptions(signatures=("sms",)))
 

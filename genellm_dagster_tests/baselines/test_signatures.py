@@ -65,6 +65,13 @@ def test_metascore_is_the_weighted_difference_of_geometric_means():
             "bacterial_viral_7",
             lambda v: gm(v[["IFI27", "JUP", "LAX1"]]) - gm(v[["HK3", "TNIP1", "GPAA1", "CTSB"]]),
         ),
+        (
+            "mortality_12",
+            lambda v: (
+                gm(v[["DEFA4", "CD163", "PER1", "RGS1", "HIF1A", "SELENOP", "IFTAP", "CIT"]])
+                - gm(v[["LY86", "TST", "OR52R1", "KCNJ2"]])
+            ),
+        ),
     ],
 )
 def test_formula_by_hand(name, expected):
@@ -186,6 +193,11 @@ def test_a_cohort_whose_scale_was_not_recorded_is_read_as_before():
         score_signature(signature, values, cohorts, scales={}),
         score_signature(signature, values, cohorts),
     )
+
+
+def test_the_list_of_genes_is_that_of_its_source():
+    genes = ["ARL14EP", "CCNB1IP1", "DYRK2", "ADGRE3", "MDC1", "TDRD9", "ZAP70"]
+    assert sorted(load_signatures()["sepstratifier_7"].genes) == sorted(genes)
 
 
 def test_a_gene_list_never_gets_an_invented_formula():

@@ -16,8 +16,13 @@ COHORTS = [*CELLS[CHILDREN], *CELLS[ADULTS], ONE_CLASS]
 PREDICTIONS = [
     "gsm", "cohort", "stratum", "subject", "case", "fold", "model", "score", "uncertainty",
 ]  # fmt: skip
-CONTROLS = {"genellm", "genellm_random_backbone", "genellm_shuffled_labels"}
-FITTED = {"best_single_gene", "logistic_regression", "gradient_boosting"}
+CONTROLS = {
+    "genellm", "genellm_random_backbone", "genellm_shuffled_labels", "genellm_shuffled_genes",
+}  # fmt: skip
+FITTED = {
+    "best_single_gene", "logistic_regression", "elastic_net", "linear_svm", "pca_logistic",
+    "random_forest", "gradient_boosting",
+}  # fmt: skip
 INTERVALS = ("auroc", "average_precision", "average_precision_at_half")
 NUMBERS = (
     "balanced_accuracy", "sensitivity", "specificity", "brier", "ece", "calibration_slope",

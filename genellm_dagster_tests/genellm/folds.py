@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from genellm_dagster.genellm.cross_validation import CrossValidation, cross_validate
+from genellm_dagster.genellm.cross_validation import (
+    CrossValidation,
+    cross_validate,
+    cross_validate_shuffled,
+)
 from genellm_dagster.genellm.options import GeneLLMOptions, TrainingOptions
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.genellm.training import Fit
@@ -55,6 +59,19 @@ class Given:
             lambda _: self.session,
             lambda _: self.profiles,
             lambda _: options,
+            **more,
+        )
+
+    def validate_shuffled(
+        self, shuffles: int, options: GeneLLMOptions = OPTIONS, **more
+    ) -> list[CrossValidation]:
+        return cross_validate_shuffled(
+            self.samples,
+            by_cohort(self.samples),
+            lambda _: self.session,
+            lambda _: self.profiles,
+            lambda _: options,
+            shuffles,
             **more,
         )
 

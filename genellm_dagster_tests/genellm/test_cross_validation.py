@@ -74,19 +74,40 @@ def test_labels_of_test_samples_and_the_samples_themselves_are_not_used(
 def test_shuffled_labels_fall_to_chance(given: Given):
     samples = given.samples
     aurocs = []
-    for seed in range(4):
-        options = OPTIONS.model_copy(
-            update={"training": TrainingOptions(epochs=0, ensemble=1, seed=seed)}
-        )
-        table = given.validate(
-            options=options, model_name="genellm_shuffled_labels", shuffle_labels=True
-        ).predictions
+    options = OPTIONS.model_copy(update={"training": TrainingOptions(epochs=0, ensemble=2)})
+    every = given.validate_shuffled(4, options=options)
+    for result in every:
+        table = result.predictions
+        assert set(table["model"]) == {"genellm_shuffled_labels"}
+        assert (table["fold"] == table["cohort"]).all()
         aurocs += [
             roc_auc_score(part["case"], part["score"]) for _, part in table.groupby("cohort")
         ]
         assert (table.set_index("gsm")["case"] == samples.set_index("gsm")["case"]).all()
+        assert all(len(fit.members) == 1 for fit in result.fits.values())
+    assert len({tuple(result.predictions["score"]) for result in every}) == 4
     assert abs(np.mean(aurocs) - 0.5) < 0.3
     assert min(aurocs) < 0.5
+
+
+def test_shuffles_share_the_states_of_a_fold_and_the_first_is_the_same_alone(
+    given: Given, monkeypatch: pytest.MonkeyPatch
+):
+    loaded, heard, steps = [], [], []
+    load = Session.load
+    monkeypatch.setattr(
+        Session, "load", lambda self, profiles: loaded.append(1) or load(self, profiles)
+    )
+    every = given.validate_shuffled(
+        3,
+        on_fold=lambda fold, fit, part: heard.append(fold.name),
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert loaded == [1]
+    assert heard == ["GSE0", "GSE1", "GSE2"]
+    assert steps[-1][0] == steps[-1][1] == len(steps)
+    alone = given.validate_shuffled(1)
+    pd.testing.assert_frame_equal(every[0].predictions, alone[0].predictions)
 
 
 def test_labels_are_shuffled_within_cohorts_only():

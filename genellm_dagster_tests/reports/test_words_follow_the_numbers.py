@@ -105,6 +105,52 @@ def test_shuffled_labels_above_chance_raise_doubt(content: ReportContent) -> Non
     assert any("leak" in line for line in cautions.controls(leaking, "adult", OPTIONS))
 
 
+def _with_controls(content: ReportContent, **parts: object) -> ReportContent:
+    return replace(content, controls={"adult": parts})
+
+
+def _several(value: float, low: float, high: float) -> dict:
+    spread = {"value": value, "low": low, "high": high, "lowest": low - 0.1, "highest": high}
+    return {"permutations": 5, "auroc": spread}
+
+
+def test_the_mean_of_several_shuffles_is_judged_not_the_first(content: ReportContent) -> None:
+    odd = with_auroc(content, "genellm_shuffled_labels", 0.80, 0.06)
+    clean = _with_controls(odd, shuffled_labels=_several(0.52, 0.44, 0.60))
+    lines = " ".join(cautions.controls(clean, "adult", OPTIONS))
+    assert "shuffled 5 times" in lines and "a coin, as it must" in lines
+    assert "between 0.34 and 0.60" in lines
+    leaking = _with_controls(odd, shuffled_labels=_several(0.70, 0.62, 0.78))
+    lines = " ".join(cautions.controls(leaking, "adult", OPTIONS))
+    assert "a leak of labels lies there" in lines
+
+
+def test_batch_is_said_where_it_was_measured(content: ReportContent) -> None:
+    nothing = {"auroc": {"value": None, "low": None, "high": None, "reason": "one cohort"}}
+    told = {"auroc": {"value": 0.99, "low": 0.97, "high": 1.0}}
+    label = {"auroc": {"value": 0.64, "low": 0.55, "high": 0.73}}
+    batch = {"cohort_from_profile": {"controls": told}, "label_from_cohort": label}
+    lines = " ".join(cautions.controls(_with_controls(content, batch=batch), "adult", OPTIONS))
+    assert "tell their cohort with 0.99" in lines and "0.64" in lines
+    batch = {"cohort_from_profile": {"controls": nothing}, "label_from_cohort": nothing}
+    silent = cautions.controls(_with_controls(content, batch=batch), "adult", OPTIONS)
+    assert silent == cautions.controls(content, "adult", OPTIONS)
+
+
+def test_a_control_of_cells_or_names_is_held_against_the_model(content: ReportContent) -> None:
+    reports = deepcopy(dict(content.reports))
+    models = reports["adult"]["models"]
+    for name in ("composition_only", "genellm_shuffled_genes", "cohort_only"):
+        models[name] = deepcopy(models["genellm_random_backbone"])
+    reports["adult"]["within_cohorts"]["cohort_only"] = {
+        "auroc": {"value": 0.55, "low": 0.45, "high": 0.65}
+    }
+    lines = cautions.controls(replace(content, reports=reports), "adult", OPTIONS)
+    assert any("count of cells" in line for line in lines)
+    assert any("names of genes help" in line for line in lines)
+    assert any("inside cohorts, 0.55" in line for line in lines)
+
+
 def test_random_backbone_only_helps_when_it_is_shown(content: ReportContent) -> None:
     better = with_auroc(content, "genellm_random_backbone", 0.6, 0.05)
     lines = " ".join(cautions.controls(with_p(better, 0.001), "adult", OPTIONS))

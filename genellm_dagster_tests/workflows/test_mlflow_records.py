@@ -14,7 +14,9 @@ from genellm_dagster.workflows.profiles import token_profiles_of
 from genellm_dagster.workflows.sessions import pretrained_session
 from genellm_dagster_tests.finished import ADULTS, CELLS, CHILDREN, Finished
 
-MODELS = {"genellm", "genellm_random_backbone", "genellm_shuffled_labels"}
+MODELS = {
+    "genellm", "genellm_random_backbone", "genellm_shuffled_labels", "genellm_shuffled_genes",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

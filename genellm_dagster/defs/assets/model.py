@@ -96,8 +96,8 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         kinds={"pytorch", "mlflow", "parquet"},
         dagster_type=dg.Any,
         io_manager_key="parquet",
-        description="Out-of-fold predictions of GeneLLM, and of GeneLLM on random weights and on "
-        "shuffled labels; one MLflow run a fold.",
+        description="Out-of-fold predictions of GeneLLM, and of GeneLLM on random weights, on "
+        "shuffled labels and on shuffled gene names; one MLflow run a fold.",
         check_specs=[
             checks.spec(
                 parts.key("cross_validation"),
@@ -120,7 +120,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         tokens: dict[tuple[str, str], pd.DataFrame],
     ) -> dg.MaterializeResult:
         from genellm_dagster.evaluation.folds import make_folds
-        from genellm_dagster.files import read_json, write_parquet
+        from genellm_dagster.files import read_json, write_json, write_parquet
         from genellm_dagster.workflows.folds import tracked_cross_validation
         from genellm_dagster.workflows.sessions import sessions
 
@@ -147,12 +147,14 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             store.place("cross_validation", f"{stratum}.representations.parquet"),
             result.representations,
         )
+        write_json(store.place("cross_validation", f"{stratum}.controls.json"), result.controls)
         return dg.MaterializeResult(
             value=result.predictions,
             metadata={
                 **shown.table(result.predictions),
                 "folds": dg.MetadataValue.json(folds.summary()),
                 "losses": shown.curves(result.losses, "training loss"),
+                "controls": dg.MetadataValue.json(result.controls),
                 "mlflow": dg.MetadataValue.url(result.url),
             },
             check_results=[checks.structure(context.asset_key, result.predictions, "predictions")],
@@ -167,6 +169,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "tables": parts.cells_of_stratum("qc_expression"),
             "sample_overlap": parts.same("sample_overlap"),
             "profiles": parts.same("profiles"),
+            "composition": parts.cells_of_stratum("blood_composition"),
         },
         kinds={"scikitlearn", "parquet"},
         dagster_type=dg.Any,
@@ -190,10 +193,12 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         tables: dict[tuple[str, str], pd.DataFrame],
         sample_overlap: pd.DataFrame,
         profiles: pd.DataFrame,
+        composition: dict[tuple[str, str], pd.DataFrame],
     ) -> dg.MaterializeResult:
         from genellm_dagster.baselines.run import baseline_predictions as run_baselines
         from genellm_dagster.evaluation.folds import make_folds
         from genellm_dagster.files import write_json
+        from genellm_dagster.workflows.confounders import batch_results, cell_scores
         from genellm_dagster.workflows.profiles import profiles_of
         from genellm_dagster.workflows.scales import scales_of
 
@@ -208,8 +213,23 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             settings.baselines,
             settings.evaluation.seed,
             scales=scales_of(store.of_study, data.tables),
+            groups=folds.groups,
+            composition=cell_scores(composition, stratum),
         )
-        learned = {"refusals": result.refusals, "details": result.details, "about": result.about}
+        batch = batch_results(
+            profiles_of(profiles),
+            data.samples,
+            folds.groups,
+            settings.baselines.cohort_only,
+            settings.evaluation.confidence,
+            settings.evaluation.seed,
+        )
+        learned = {
+            "refusals": result.refusals,
+            "details": result.details,
+            "about": result.about,
+            "batch": batch,
+        }
         write_json(store.place("baseline_predictions", f"{stratum}.json"), learned)
         refused = pd.Series(result.refusals, dtype=object).rename_axis("model")
         return dg.MaterializeResult(
@@ -218,6 +238,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
                 **shown.table(result.predictions),
                 "refused": shown.markdown(refused.reset_index(name="reason"), rows=40),
                 "learned": dg.MetadataValue.json(result.details),
+                "batch": dg.MetadataValue.json(batch or {}),
             },
             check_results=[checks.structure(context.asset_key, result.predictions, "predictions")],
         )
