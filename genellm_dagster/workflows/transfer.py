@@ -154,7 +154,8 @@ def transfer_between(
         "it are not tested. "
         "GeneLLM is the adapter of the stratum, on its own genes, tried on "
         f"{settings.evaluation.age.transfer_samples} samples of the others at most, drawn evenly "
-        "over cohort and class.",
+        "over cohort and class. What stands on its own stratum is out of fold, on its own "
+        "vocabulary.",
     }
     if not data:
         return found
