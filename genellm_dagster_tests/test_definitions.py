@@ -38,6 +38,7 @@ ASSETS: dict[str, tuple[str, str, set[str]]] = {
     "adapter": ("model", "stratum", set()),
     "evaluation_report": ("evaluation", "stratum", set()),
     "gene_attributions": ("evaluation", "stratum", {"structure"}),
+    "stratum_transfer": ("evaluation", "-", {"structure"}),
     "age_comparison": ("evaluation", "-", set()),
     "model_comparison": ("evaluation", "-", {"structure"}),
     "study_report": ("evaluation", "-", set()),

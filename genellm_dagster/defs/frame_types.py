@@ -169,6 +169,10 @@ def _predictions() -> "list[PandasColumn]":
     ]
 
 
+def _transfer() -> "list[PandasColumn]":
+    return [*map(_text, ("level", "trained_on", "tested_on")), *_predictions()]
+
+
 def _model_comparison() -> "list[PandasColumn]":
     measured = ("auroc", "average_precision", "average_precision_at_half")
     return [
@@ -201,6 +205,7 @@ _COLUMNS = {
     "blood_composition": _blood_composition,
     "geo_catalog": _geo_catalog,
     "predictions": _predictions,
+    "stratum_transfer": _transfer,
     "model_comparison": _model_comparison,
     "gene_signature": _gene_signature,
 }

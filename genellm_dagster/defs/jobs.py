@@ -39,7 +39,7 @@ _ASSETS = {
         "evaluation_report",
         "gene_attributions",
     ),
-    REPORTS: ("age_comparison", "model_comparison", "study_report"),
+    REPORTS: ("stratum_transfer", "age_comparison", "model_comparison", "study_report"),
 }
 _DESCRIPTIONS = {
     CATALOG: "Search GEO for series that fit the study.",

@@ -17,6 +17,8 @@ from genellm_dagster.evaluation.options import EvaluationOptions
 
 LEAVE_ONE_COHORT_OUT = "leave_one_cohort_out"
 GROUPED_K_FOLD = "grouped_stratified_k_fold"
+LEAVE_ONE_STRATUM_OUT = "leave_one_stratum_out"
+TRAIN_ON_ONE = "train_on_one"
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class Folds:
-    """The folds of one stratum.
+    """The folds of one stratum, or of several that are compared.
 
     Attributes:
-        kind: ``leave_one_cohort_out`` or ``grouped_stratified_k_fold``.
+        kind: ``leave_one_cohort_out``, ``grouped_stratified_k_fold``, ``leave_one_stratum_out`` or
+            ``train_on_one``, which alone tests a sample more than once, or never.
         folds: The folds, in order.
         groups: The group of each gsm; samples of one group are one person or overlap.
         cases: 1 case, 0 control, of each gsm.
@@ -66,6 +69,9 @@ class Folds:
     def prove(self) -> None:
         """Prove that no person and no overlap crosses a fold, and that every sample is tested once.
 
+        Folds that train on one part and test on all others test samples as often as there are other
+        parts; of them only the first is proven.
+
         Raises:
             EvaluationError: When the proof fails; nothing may be fitted then.
         """
@@ -87,13 +93,13 @@ class Folds:
                     f"Fold {fold.name} lets one person cross it ({', '.join(both[:4])}); make the "
                     "folds again from the current overlap table."
                 )
-            if tested & test:
+            if tested & test and self.kind != TRAIN_ON_ONE:
                 raise EvaluationError(
                     f"Fold {fold.name} tests {min(tested & test)} again; make the folds again."
                 )
             tested |= test
             _require_both_classes(fold, self.cases)
-        if tested != everyone:
+        if tested != everyone and self.kind != TRAIN_ON_ONE:
             raise EvaluationError(f"No fold tests {min(everyone - tested)}; make the folds again.")
 
 
@@ -115,10 +121,7 @@ def make_folds(
     Raises:
         EvaluationError: When a sample stands twice, or a training side would lack a class.
     """
-    rows = samples.reset_index(drop=True)
-    _require_usable(rows)
-    groups = _groups(rows, overlap)
-    cases = dict(zip(rows["gsm"].astype(str), rows["case"].astype(int), strict=True))
+    rows, groups, cases = _prepared(samples, overlap)
     cohorts = sorted(rows["cohort"].astype(str).unique())
     if len(cohorts) >= 2:
         kind = LEAVE_ONE_COHORT_OUT
@@ -131,6 +134,117 @@ def make_folds(
     made = Folds(kind, folds, groups, cases)
     made.prove()
     return made
+
+
+def leave_one_stratum_out(samples: pd.DataFrame, overlap: pd.DataFrame | None) -> Folds:
+    """Make folds that train on all strata but one and test on that one.
+
+    Args:
+        samples: The samples of two or more strata: gsm, cohort, subject, case, stratum.
+        overlap: As for :func:`make_folds`; training samples that overlap the test side are dropped.
+
+    Returns:
+        One fold a stratum, named by it, that already proved themselves.
+
+    Raises:
+        EvaluationError: When there is one stratum only, a sample stands twice, or a training side
+            would lack a class.
+    """
+    rows, groups, cases = _prepared(samples, overlap)
+    strata = _parts_of(rows["gsm"], rows["stratum"], "stratum")
+    folds = tuple(_fold(name, test, list(cases), groups) for name, test in strata.items())
+    made = Folds(LEAVE_ONE_STRATUM_OUT, folds, groups, cases)
+    made.prove()
+    return made
+
+
+def train_on_one(
+    samples: pd.DataFrame, overlap: pd.DataFrame | None, parts: pd.Series, what: str
+) -> Folds:
+    """Make folds that train on one part of the samples and test on all the others.
+
+    The training side is the whole part, so that one fit serves every other part; samples of other
+    parts that are, or overlap, its people are dropped from the test side.
+
+    Args:
+        samples: gsm, cohort, subject, case.
+        overlap: As for :func:`make_folds`.
+        parts: The part of each row of ``samples``: its stratum, or its cohort.
+        what: What a part is called, for the sentence of an error.
+
+    Returns:
+        One fold a part that holds both classes, named by it, that already proved themselves.
+
+    Raises:
+        EvaluationError: When there is one part only, or a sample stands twice.
+    """
+    rows, groups, cases = _prepared(samples, overlap)
+    folds = []
+    for name, train in _parts_of(rows["gsm"], parts, what).items():
+        if len({cases[gsm] for gsm in train}) < 2:
+            continue
+        people = {groups[gsm] for gsm in train}
+        rest = [gsm for gsm in cases if gsm not in set(train)]
+        test = tuple(gsm for gsm in rest if groups[gsm] not in people)
+        dropped = tuple(gsm for gsm in rest if groups[gsm] in people)
+        folds.append(Fold(name, tuple(train), test, dropped))
+    made = Folds(TRAIN_ON_ONE, tuple(folds), groups, cases)
+    made.prove()
+    return made
+
+
+def repeated_grouped_folds(
+    samples: pd.DataFrame,
+    overlap: pd.DataFrame | None,
+    options: EvaluationOptions,
+    repeats: int,
+) -> list[Folds]:
+    """Make grouped stratified k-fold several times, each with a seed of its own.
+
+    Args:
+        samples: gsm, cohort, subject, case; of one cohort or more.
+        overlap: As for :func:`make_folds`.
+        options: Seed and number of folds.
+        repeats: How often.
+
+    Returns:
+        Folds that already proved themselves, one set a repetition.
+
+    Raises:
+        EvaluationError: As :func:`make_folds`.
+    """
+    rows, groups, cases = _prepared(samples, overlap)
+    found = []
+    for number in range(repeats):
+        seeded = options.model_copy(update={"seed": options.seed + number})
+        tests = _k_fold_tests(rows, groups, seeded)
+        folds = tuple(_fold(name, test, list(cases), groups) for name, test in tests)
+        made = Folds(GROUPED_K_FOLD, folds, groups, cases)
+        made.prove()
+        found.append(made)
+    return found
+
+
+def _prepared(
+    samples: pd.DataFrame, overlap: pd.DataFrame | None
+) -> tuple[pd.DataFrame, dict[str, int], dict[str, int]]:
+    """Samples that can be split, with the group and the class of each gsm."""
+    rows = samples.reset_index(drop=True)
+    _require_usable(rows)
+    cases = dict(zip(rows["gsm"].astype(str), rows["case"].astype(int), strict=True))
+    return rows, _groups(rows, overlap), cases
+
+
+def _parts_of(gsm: pd.Series, parts: pd.Series, what: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, part in zip(gsm.astype(str), parts.astype(str), strict=True):
+        found.setdefault(part, []).append(name)
+    if len(found) < 2:
+        raise EvaluationError(
+            f"There is only one {what} ({next(iter(found), 'none')}); two are needed to train on "
+            "one and test on another."
+        )
+    return found
 
 
 def _fold(name: str, test: list[str], everyone: list[str], groups: dict[str, int]) -> Fold:

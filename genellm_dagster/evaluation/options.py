@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from genellm_dagster.evaluation.age.options import AgeOptions
+
 
 class EvaluationOptions(BaseModel):
     """Settings of folds, metrics, intervals and comparisons."""
@@ -73,3 +75,4 @@ class EvaluationOptions(BaseModel):
         ge=10,
         description="Samples per stratum used for distances, drawn with the seed.",
     )
+    age: AgeOptions = Field(default=AgeOptions(), description="The comparison between strata.")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genellm_dagster.evaluation.metrics import FloatArray, IntArray
+from genellm_dagster.evaluation.resampling import resampled_mean
 
 
 def distances(points: FloatArray) -> FloatArray:
@@ -40,6 +41,17 @@ def silhouettes(distance: FloatArray, label: IntArray) -> FloatArray:
 def balanced_mean(value: FloatArray, label: IntArray) -> float:
     """Mean of the classes' means, so that the larger class does not speak for both."""
     return float(np.mean([value[label == one].mean() for one in np.unique(label)]))
+
+
+def resampled_balanced_mean(
+    value: FloatArray, label: IntArray, counts: NDArray[np.float32]
+) -> FloatArray:
+    """:func:`balanced_mean` of every resample (resamples x samples)."""
+    result: FloatArray = np.mean(
+        [resampled_mean(value[label == one], counts[:, label == one]) for one in np.unique(label)],
+        axis=0,
+    )
+    return result
 
 
 def fisher_ratios(points: FloatArray, case: IntArray, counts: NDArray[np.float32]) -> FloatArray:

@@ -91,6 +91,11 @@ class CellMarkers(_Part):
             told = f"names the source {unknown[0]!r}" if unknown else "names no source"
             raise ValueError(f"{gene}, a marker of {name}, {told}; describe it under sources")
 
+    @property
+    def all_genes(self) -> frozenset[str]:
+        """Markers of all classes."""
+        return frozenset(gene for cells in self.classes.values() for gene in cells.markers)
+
     def genes(self, name: str) -> tuple[str, ...]:
         """Return the markers of a class, those of the classes it is made of included, sorted."""
         cells = self.classes[name]

@@ -7,6 +7,8 @@ platforms do not share, so that it is a covariate inside a cohort and no count.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -87,6 +89,24 @@ def _enough(held: np.ndarray, in_table: int, known: int, options: CompositionOpt
         & (held >= options.min_share * known)
         & (held >= options.min_share_of_sample * in_table)
     )
+
+
+def scores_of_cells(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Put the scores of several cohorts below one another.
+
+    Args:
+        tables: As :func:`blood_composition` gives them.
+
+    Returns:
+        Samples (index gsm) x kinds of cells, NaN where one cannot be told.
+    """
+    parts = [
+        table.set_index("gsm").drop(
+            columns=[name for name in table if name == "why_not" or str(name).startswith(COVERAGE)],
+        )
+        for table in tables
+    ]
+    return pd.concat(parts) if parts else pd.DataFrame(index=pd.Index([], name="gsm"))
 
 
 def marker_coherence(

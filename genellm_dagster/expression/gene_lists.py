@@ -100,6 +100,34 @@ def read_gene_list(
     return _approved(name_or_path, file, hashlib.sha256(content).hexdigest(), chosen, names)
 
 
+def read_gene_sets(name_or_path: str, folder: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Read every set of a GMT file, its names brought to approved symbols.
+
+    Args:
+        name_or_path: A name of :func:`packaged_gene_lists`, or the path of a GMT file.
+        folder: Where named lists are; none means the project's.
+
+    Returns:
+        Set to its genes, sorted, each once; a set without a known gene is left out.
+
+    Raises:
+        ExpressionError: When there is no such file, or it is no GMT file.
+    """
+    file = _find(name_or_path, folder or DEFAULT_FOLDER)
+    if file.suffix.lower() != _GMT:
+        raise ExpressionError(
+            f"{file} is no GMT file and holds no sets of genes; name a GMT file in gene_sets."
+        )
+    found = {}
+    for name, members in _read_gmt(file, _text(file, _content(file))).items():
+        parts = {part.strip() for one in members for part in one.split(_SEVERAL)}
+        known = {resolve_symbol(part)[0] for part in parts if part}
+        genes = tuple(sorted(gene for gene in known if gene is not None))
+        if genes:
+            found[name] = genes
+    return found
+
+
 def gene_list_digest(name_or_path: str | None, folder: Path | None = None) -> str | None:
     """Return the SHA-256 of a list's file, so that a changed file is noticed; None without a list.
 

@@ -10,8 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genellm_dagster.reports.names import LANGUAGE_MODEL
-from genellm_dagster.reports.numbers import number_of
+from genellm_dagster.reports.names import LANGUAGE_MODEL, label_words, model_name
+from genellm_dagster.reports.numbers import (
+    bounds_of,
+    count,
+    decimal,
+    interval,
+    number_of,
+    p_value,
+    percent,
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,130 @@ def measures(comparison: Mapping[str, Any]) -> Iterator[Measure]:
     yield from _measures("equal_size", discrimination.get("equal_size") or {})
     yield from _measures("uncertainty", _of_reference(comparison, "uncertainty"))
     yield from _measures("separability", comparison.get("separability") or {})
+
+
+def said(comparison: Mapping[str, Any], significance: float) -> list[str]:
+    """Say what transfer, age and blood cells tell, also that they tell nothing.
+
+    Args:
+        comparison: The JSON of ``age_comparison``.
+        significance: P value below which a change is called shown.
+    """
+    sentences = [
+        *_transfer_said(comparison),
+        *_along_age_said(comparison, significance),
+        *_cells_said(comparison),
+        *_rankings_said(comparison, significance),
+    ]
+    return [f"{one[:1].upper()}{one[1:]}" for one in sentences]
+
+
+def _transfer_said(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """What a model loses by being trained in another stratum, paired on the same people."""
+    named = (reference(comparison), "logistic_regression")
+    for cell in comparison.get("transfer") or []:
+        if cell.get("model") not in named or cell["trained_on"] == cell["tested_on"]:
+            continue
+        trained, tested = label_words(str(cell["trained_on"])), label_words(str(cell["tested_on"]))
+        head = f"{model_name(str(cell['model']))} trained on the {trained} stratum"
+        if number_of(cell.get("auroc")) is None:
+            why = (cell.get("auroc") or {}).get("reason", "no reason is given")
+            yield f"{head} was not tried on the {tested} one: {why}."
+            continue
+        text = f"{head} reaches AUROC {interval(cell['auroc'])} in the {tested} one"
+        text += f" (n = {count(cell['n'])}, prevalence {percent(cell.get('prevalence'))})"
+        cost = cell.get("at_home_minus_transferred")
+        bounds = bounds_of(cost)
+        if bounds is None:
+            yield f"{text}."
+        elif bounds[0] > 0:
+            yield f"{text}, less than the model trained there (by {interval(cost)})."
+        elif bounds[1] < 0:
+            yield f"{text}, more than the model trained there (difference {interval(cost)})."
+        else:
+            yield (
+                f"{text}; no difference from the model trained there is shown ({interval(cost)})."
+            )
+
+
+def _along_age_said(comparison: Mapping[str, Any], significance: float) -> Iterator[str]:
+    strata = (comparison.get("along_age") or {}).get(reference(comparison)) or {}
+    for stratum, part in strata.items():
+        name = label_words(str(stratum))
+        test = part.get("interaction") or {}
+        p = number_of(test.get("p"))
+        slope = part.get("placement_per_decade") or {}
+        if p is None and bounds_of(slope) is None:
+            why = part.get("reason") or test.get("reason") or "no reason is given"
+            yield f"whether performance changes with age within the {name} stratum: {why}."
+            continue
+        bounds = bounds_of(slope)
+        numbers = []
+        if p is not None:
+            numbers.append(f"test of score by age, P {_equals(p)}")
+        if bounds is not None:
+            numbers.append(f"AUROC of a case per ten years of age {interval(slope)}")
+        shown = (
+            p < significance if p is not None else bool(bounds and (bounds[0] > 0 or bounds[1] < 0))
+        )
+        verdict = "changes with age" if shown else "shows no change with age"
+        yield (
+            f"within the {name} stratum performance {verdict} ({'; '.join(numbers)}; "
+            f"n = {count(part.get('n'))})."
+        )
+
+
+def _equals(p: float) -> str:
+    return p_value(p) if p_value(p).startswith("<") else f"= {p_value(p)}"
+
+
+def _cells_said(comparison: Mapping[str, Any]) -> Iterator[str]:
+    parts = (comparison.get("composition") or {}).get("strata") or {}
+    for stratum, part in parts.items():
+        name = label_words(str(stratum))
+        if part.get("reason"):
+            yield f"blood cells could not be held fixed in the {name} stratum: {part['reason']}."
+            continue
+        before = count((part.get("unadjusted") or {}).get("associated"))
+        kept = part.get("kept") or {}
+        if number_of(kept) is None:
+            yield (
+                f"in the {name} stratum no gene goes with the disease at a false discovery rate of "
+                f"5 % (n = {count(part.get('n'))})."
+            )
+            continue
+        bounds = bounds_of(kept)
+        ends = f" ({percent(bounds[0])} to {percent(bounds[1])})" if bounds else ""
+        yield (
+            f"in the {name} stratum {before} genes go with the disease, and {percent(kept)}{ends} "
+            f"of them still do when the kinds of blood cells are held fixed "
+            f"(n = {count(part.get('n'))})."
+        )
+    for pair in (comparison.get("composition") or {}).get("pairs") or []:
+        first, second = label_words(str(pair["first"])), label_words(str(pair["second"]))
+        values = [
+            (pair.get(kind) or {}).get("effect_correlation") for kind in ("unadjusted", "adjusted")
+        ]
+        if all(number_of(one) is not None for one in values):
+            yield (
+                f"the disease's effects on genes correlate by {interval(values[0], 2)} between "
+                f"{first} and {second}, and by {interval(values[1], 2)} with cells held fixed."
+            )
+
+
+def _rankings_said(comparison: Mapping[str, Any], significance: float) -> Iterator[str]:
+    for pair in (comparison.get("signatures") or {}).get("pairs") or []:
+        ranked = pair.get("rank_biased_overlap") or {}
+        p, value = number_of(ranked.get("p_at_least")), number_of(ranked)
+        if p is None or value is None:
+            continue
+        first, second = label_words(str(pair["first"])), label_words(str(pair["second"]))
+        verdict = "more alike than chance gives" if p < significance else "what chance can give"
+        yield (
+            f"the rankings of genes of {first} and {second} are {verdict} (rank-biased overlap "
+            f"{interval(ranked, 2)}, {decimal(ranked.get('expected'), 2)} expected, "
+            f"P {_equals(p)})."
+        )
 
 
 def _measures(section: str, tree: Mapping[str, Any], alone: str = "") -> Iterator[Measure]:

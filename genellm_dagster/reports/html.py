@@ -18,7 +18,7 @@ from typing import Any
 from genellm_dagster.errors import GeneLLMError
 from genellm_dagster.expression.batch_view import BatchView
 from genellm_dagster.files import write_text
-from genellm_dagster.reports import batch, cautions, marks, wording
+from genellm_dagster.reports import age, batch, cautions, marks, wording
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.figures.batch import batch_figure
 from genellm_dagster.reports.figures.canvas import Figure
@@ -37,6 +37,7 @@ from genellm_dagster.reports.numbers import (
     small_percent,
 )
 from genellm_dagster.reports.options import ReportOptions
+from genellm_dagster.reports.tables import age as age_tables
 from genellm_dagster.reports.tables import quality, results, samples, strata
 from genellm_dagster.reports.tables.batch import explained
 from genellm_dagster.reports.tables.cells import facts
@@ -127,12 +128,17 @@ def _view(content: ReportContent, options: ReportOptions) -> dict[str, Any]:
             "strata": strata.by_stratum(content),
             "overlap": strata.overlap(content),
             "transfer": strata.transfer(content),
+            "between_cohorts": age_tables.between_cohorts(content),
+            "along_age": age_tables.along_age(content),
+            "beyond_cells": age_tables.beyond_cells(content),
+            "gene_sets": age_tables.gene_sets(content),
             "model": facts("model", "The model, as trained", _model_facts(content.model)),
             "software": facts("software", "What this report was made with", content.software),
         },
         "figures": _figures(content, options),
         "overlap": wording.genes_shared(content, options),
         "note": content.age_comparison.get("note"),
+        "age_said": age.said(content.age_comparison, options.significance),
         "trained": _trained(content.model),
         "batches": [_batch(content, stratum, options) for stratum in content.strata],
         "marked": marks.of_strata(content),

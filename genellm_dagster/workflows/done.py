@@ -119,6 +119,7 @@ class SettingsDigests:
             ),
             report=digest(
                 settings.report.model_dump(mode="json"),
+                [gene_list_digest(name) for name in settings.evaluation.age.gene_sets],
                 study.title,
                 study.simulated,
                 {name: study.cohort(name).title for name in study.cohorts},
@@ -221,7 +222,13 @@ def read_done(store: Store) -> Done:
             *(file for cell in done.cells if cell.startswith(f"{name}/") for file in of_cell(cell)),
         )
     }
-    if not there("report.html", "age_comparison.json", "model_comparison.parquet"):
+    if not there(
+        "report.html",
+        "stratum_transfer.parquet",
+        "stratum_transfer.json",
+        "age_comparison.json",
+        "model_comparison.parquet",
+    ):
         done.report = None
     return done
 

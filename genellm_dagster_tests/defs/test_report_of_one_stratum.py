@@ -23,7 +23,11 @@ def store(of_finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """A copy of the finished store, its comparisons and report apart."""
     place = tmp_path / "store"
     shutil.copytree(of_finished.store, place, ignore=shutil.ignore_patterns("compute_logs"))
-    for name in ("report.html", "age_comparison.json", "model_comparison.parquet"):
+    made = (
+        "report.html", "stratum_transfer.parquet", "age_comparison.json",
+        "model_comparison.parquet",
+    )  # fmt: skip
+    for name in made:
         (place / "demo" / name).unlink()
     monkeypatch.setenv("GENELLM_STORE", str(place))
     return place

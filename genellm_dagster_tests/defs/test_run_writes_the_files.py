@@ -66,6 +66,7 @@ def test_every_asset_has_its_file_where_the_design_says(finished: Finished) -> N
     }  # fmt: skip
     alone = {
         "sample_overlap.parquet", "backbone.json", "age_comparison.json",
+        "stratum_transfer.parquet", "stratum_transfer.json",
         "model_comparison.parquet", "report.html",
     }  # fmt: skip
     expected = by_cohort | by_cell | by_stratum | alone

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genellm_dagster.errors import EvaluationError
-from genellm_dagster.evaluation.folds import Fold, make_folds
+from genellm_dagster.evaluation.folds import (
+    Fold,
+    leave_one_stratum_out,
+    make_folds,
+    repeated_grouped_folds,
+    train_on_one,
+)
 from genellm_dagster.evaluation.options import EvaluationOptions
 
 OPTIONS = EvaluationOptions()
@@ -140,3 +146,56 @@ def test_no_person_or_overlap_ever_crosses_a_fold(data):
 
 def test_fold_is_a_plain_value():
     assert Fold("a", ("x",), ("y",)) == Fold("a", ("x",), ("y",), ())
+
+
+def strata() -> pd.DataFrame:
+    rows = stratum(cohort("GSE1") + cohort("GSE2") + cohort("GSE3"))
+    return rows.assign(stratum=rows["cohort"].map({"GSE1": "a", "GSE2": "b", "GSE3": "c"}))
+
+
+def test_a_stratum_is_left_out_with_everybody_who_is_also_elsewhere():
+    folds = leave_one_stratum_out(strata(), pairs(("GSE1-1", "GSE2-3")))
+    assert folds.names == ["a", "b", "c"]
+    assert folds[0].dropped == ("GSE2-3",)
+    assert len(folds[0].train) == 15
+    folds.prove()
+
+
+def test_training_on_one_part_keeps_all_of_it_and_tests_strangers_only():
+    rows = strata()
+    folds = train_on_one(rows, pairs(("GSE1-1", "GSE2-3")), rows["stratum"], "stratum")
+    assert [len(fold.train) for fold in folds] == [8, 8, 8]
+    assert folds[0].dropped == ("GSE2-3",)
+    assert len(folds[0].test) == 15
+    assert set(folds[2].test) == set(rows["gsm"][:16])
+    crossing = dataclasses.replace(folds[0], test=(*folds[0].test, "GSE2-3"), dropped=())
+    broken = dataclasses.replace(folds, folds=(crossing,))
+    with pytest.raises(EvaluationError, match="lets one person cross it"):
+        broken.prove()
+
+
+def test_a_part_of_one_class_trains_nothing_but_is_tested():
+    rows = strata()
+    rows.loc[rows["stratum"] == "c", "case"] = 1
+    folds = train_on_one(rows, None, rows["stratum"], "stratum")
+    assert folds.names == ["a", "b"]
+    assert all("GSE3-0" in fold.test for fold in folds)
+
+
+def test_one_part_alone_is_refused():
+    rows = stratum(cohort("GSE1"))
+    with pytest.raises(EvaluationError, match="only one stratum"):
+        train_on_one(rows, None, rows["stratum"], "stratum")
+    with pytest.raises(EvaluationError, match="only one stratum"):
+        leave_one_stratum_out(rows, None)
+
+
+def test_repeated_folds_differ_and_each_tests_everybody_once():
+    rows = stratum([(f"G{i}-{t}", "GSE1", str(i), i % 2) for i in range(20) for t in range(2)])
+    sets = repeated_grouped_folds(rows, None, OPTIONS, 3)
+    assert len(sets) == 3
+    assert len({tuple(fold.test for fold in folds) for folds in sets}) == 3
+    for folds in sets:
+        assert sorted(gsm for fold in folds for gsm in fold.test) == sorted(rows["gsm"])
+    again = repeated_grouped_folds(rows, None, OPTIONS, 3)
+    assert [folds.folds for folds in again] == [folds.folds for folds in sets]

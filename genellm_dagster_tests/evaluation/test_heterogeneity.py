@@ -108,7 +108,9 @@ def test_shared_signatures_are_recovered_with_their_direction():
     pair = found["signatures"]["pairs"][0]
     assert pair["overlap"] == 10
     assert pair["p_at_least"] < 1e-6
-    assert pair["direction_agreement"] == {"same": 9, "of": 10}
+    agreement = pair["direction_agreement"]
+    assert (agreement["same"], agreement["of"]) == (9, 10)
+    assert agreement["share"]["low"] < 0.9 < agreement["share"]["high"] < 1
 
 
 def test_one_stratum_alone_is_described_and_said_to_be_alone():
@@ -129,9 +131,11 @@ def test_no_stratum_at_all_is_said():
     json.dumps(found, allow_nan=False)
 
 
-def test_transfer_between_strata_is_judged():
+def test_transfer_between_strata_stands_beside_the_own_stratum():
     parts = build({"a": 1.0, "b": 3.0}, {"a": (20, 20), "b": (20, 20)}, shared=True)
     samples, predictions, spaces, attributions, _ = parts
+    there = predictions["b"].query("model == 'genellm'")
+    worse = there.assign(score=0.5 * there["score"] + 0.5 * np.linspace(0, 1, len(there)))
     found = compare_strata(
         "s",
         predictions,
@@ -140,11 +144,32 @@ def test_transfer_between_strata_is_judged():
         samples,
         OPTIONS,
         seed=3,
-        transfer={("a", "b"): predictions["b"].query("model == 'genellm'")},
+        transfer=worse.assign(level="stratum", trained_on="a", tested_on="b"),
+        transfer_missing=[
+            {
+                "level": "stratum",
+                "trained_on": "b",
+                "tested_on": "a",
+                "model": "genellm",
+                "reason": "too few of its genes",
+            }
+        ],
     )
-    cell = found["transfer"][0]
-    assert (cell["trained_on"], cell["tested_on"], cell["n"]) == ("a", "b", 80)
-    assert cell["auroc"]["low"] > 0.5
+    cells = {(cell["trained_on"], cell["tested_on"]): cell for cell in found["transfer"]}
+    assert set(cells) == {("a", "a"), ("b", "b"), ("a", "b"), ("b", "a")}
+    assert (cells["a", "b"]["n"], cells["a", "b"]["prevalence"]) == (80, 0.5)
+    cost = cells["a", "b"]["at_home_minus_transferred"]
+    own, other = (cells[pair]["auroc"]["value"] for pair in (("b", "b"), ("a", "b")))
+    assert cost["value"] == pytest.approx(own - other)
+    assert cost["low"] > 0
+    assert cost["p"] < 0.05
+    assert cells["b", "a"]["auroc"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "reason": "too few of its genes",
+    }
+    json.dumps(found, allow_nan=False)
 
 
 def test_silhouettes_agree_with_scikit_learn():

@@ -235,8 +235,39 @@ def _age() -> dict[str, Any]:
                     "p_at_most": 1.0,
                     "rank_correlation": -0.4,
                     "direction_agreement": {"same": 7, "of": 10},
+                    "rank_biased_overlap": {
+                        "value": 0.4,
+                        "low": 0.3,
+                        "high": 0.5,
+                        "expected": 0.1,
+                        "p_at_least": 0.001,
+                    },
                 }
             ],
+            "enrichment": {
+                "btm": {
+                    "adult": {
+                        "background": 120,
+                        "top": 15,
+                        "sets": [
+                            {
+                                "set": "enriched in <neutrophils> (M37.1)",
+                                "in_background": 8,
+                                "in_top": 5,
+                                "genes": GENES[:5],
+                                "odds_ratio": {
+                                    "value": None,
+                                    "low": 3.2,
+                                    "high": None,
+                                    "reason": "infinite",
+                                },
+                                "p": 0.0004,
+                                "q": 0.02,
+                            }
+                        ],
+                    }
+                }
+            },
         },
         "transfer": [
             {
@@ -245,9 +276,81 @@ def _age() -> dict[str, Any]:
                 "model": "logistic_regression",
                 "n": 185,
                 "cases": 110,
+                "prevalence": 110 / 185,
                 "auroc": _interval(0.82, 0.05),
-            }
+                "at_home_minus_transferred": {"value": 0.09, "low": 0.03, "high": 0.15, "p": 0.004},
+            },
+            {
+                "trained_on": "adult",
+                "tested_on": "pediatric",
+                "model": "genellm",
+                "n": 0,
+                "cases": 0,
+                "prevalence": None,
+                "auroc": {"value": None, "low": None, "high": None, "reason": "<b>no genes</b>"},
+            },
         ],
+        "transfer_between_cohorts": [
+            {
+                "trained_on": f"pediatric/{one}",
+                "tested_on": f"pediatric/{other}",
+                "model": "logistic_regression",
+                "n": 90,
+                "cases": 60,
+                "prevalence": 60 / 90,
+                "auroc": _interval(0.9 if one == other else 0.8, 0.05),
+            }
+            for one in ("GSE900001", "GSE900002")
+            for other in ("GSE900001", "GSE900002")
+        ],
+        "along_age": {
+            "genellm": {
+                "pediatric": {
+                    "n": 0,
+                    "reason": "no sample has a recorded age",
+                    "windows": [],
+                    "interaction": {"value": None, "reason": "no sample has a recorded age"},
+                },
+                "adult": {
+                    "n": 180,
+                    "windows": [
+                        {
+                            "from": 18.0,
+                            "to": 50.0,
+                            "median": 40.0,
+                            "n": 90,
+                            "cases": 50,
+                            "auroc": _interval(0.93, 0.03),
+                        },
+                        {
+                            "from": 40.0,
+                            "to": 80.0,
+                            "median": 62.0,
+                            "n": 90,
+                            "cases": 82,
+                            "auroc": {"value": None, "reason": "82 cases and 8 controls"},
+                        },
+                    ],
+                    "interaction": {"value": -0.4, "low": -0.7, "high": -0.1, "p": 0.01},
+                    "placement_per_decade": {"value": -0.02, "low": -0.03, "high": -0.01},
+                },
+            }
+        },
+        "composition": {
+            "strata": {
+                "pediatric": {"n": 0, "reason": "no blood composition was computed"},
+                "adult": {
+                    "n": 180,
+                    "cases": 110,
+                    "genes": 120,
+                    "unadjusted": {"associated": 80},
+                    "adjusted": {"associated": 30},
+                    "kept": {"value": 0.35, "low": 0.25, "high": 0.46},
+                    "effect_correlation": _interval(0.8, 0.1),
+                },
+            },
+            "pairs": [],
+        },
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from genellm_dagster.reports import cautions, wording
+from genellm_dagster.reports import age, cautions, wording
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.names import age_words, in_order, model_name, role_of
 from genellm_dagster.reports.numbers import (
@@ -258,3 +258,30 @@ def test_ages_are_said_with_open_upper_bounds() -> None:
     assert age_words(Stratum(min_age=18)) == "18 years and older"
     assert age_words(Stratum(min_age=18, max_age=65)) == "18 to under 65 years"
     assert age_words(Stratum()) == "all ages"
+
+
+def test_words_of_the_age_question_follow_its_numbers(content: ReportContent) -> None:
+    said = " ".join(age.said(content.age_comparison, 0.05))
+    assert "less than the model trained there (by 0.090 (0.030 to 0.150))" in said
+    assert "GeneLLM trained on the adult stratum was not tried on the pediatric one" in said
+    assert "Within the adult stratum performance changes with age" in said
+    assert "within the pediatric stratum: no sample has a recorded age" in said
+    assert "80 genes go with the disease, and 35 % (25 % to 46 %) of them still do" in said
+    assert "could not be held fixed in the pediatric stratum" in said
+    assert "more alike than chance gives (rank-biased overlap 0.40" in said
+
+
+def test_words_of_the_age_question_change_with_its_numbers(content: ReportContent) -> None:
+    comparison = deepcopy(dict(content.age_comparison))
+    comparison["transfer"][0]["at_home_minus_transferred"]["low"] = -0.03
+    test = comparison["along_age"]["genellm"]["adult"]["interaction"]
+    test["p"] = 0.4
+    comparison["signatures"]["pairs"][0]["rank_biased_overlap"]["p_at_least"] = 0.3
+    said = " ".join(age.said(comparison, 0.05))
+    assert "no difference from the model trained there is shown" in said
+    assert "shows no change with age (test of score by age, P = 0.40" in said
+    assert "what chance can give" in said
+
+
+def test_a_comparison_without_the_parts_says_nothing_of_them() -> None:
+    assert age.said({}, 0.05) == []

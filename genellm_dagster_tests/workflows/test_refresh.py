@@ -478,6 +478,7 @@ def _outputs(store: Store) -> list[Path]:
         "evaluation_report/adult.json", "cross_validation/adult.parquet",
         "baseline_predictions/adult.parquet", "adapter/adult.json",
         "gene_attributions/adult.parquet", "report.html", "age_comparison.json",
+        "stratum_transfer.parquet", "stratum_transfer.json",
         "model_comparison.parquet",
     ]  # fmt: skip
     return [store.place(name) for name in names]

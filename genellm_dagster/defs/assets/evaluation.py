@@ -153,37 +153,105 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         )
 
     @dg.asset(
+        key=parts.key("stratum_transfer"),
+        group_name=GROUP,
+        ins={
+            "backbone": parts.same("backbone"),
+            "sheets": parts.every("sample_sheet"),
+            "tables": parts.every("qc_expression"),
+            "sample_overlap": parts.same("sample_overlap"),
+            "gene_vocabulary": parts.every("gene_vocabulary"),
+            "adapter": parts.every("adapter"),
+        },
+        kinds={"pytorch", "scikitlearn", "parquet"},
+        dagster_type=dg.Any,
+        io_manager_key="parquet",
+        check_specs=[
+            checks.spec(parts.key("stratum_transfer"), checks.STRUCTURE, "Columns, ranges.")
+        ],
+        description="Models trained in one stratum, or one cohort, on people of the others: every "
+        "baseline on common genes, and each stratum's adapter.",
+    )
+    def stratum_transfer(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        store: StoreResource,
+        backbone: dict,
+        sheets: dict[str, pd.DataFrame],
+        tables: dict[tuple[str, str], pd.DataFrame],
+        sample_overlap: pd.DataFrame,
+        gene_vocabulary: dict[str, pd.DataFrame],
+        adapter: dict[str, dict],
+    ) -> dg.MaterializeResult:
+        from genellm_dagster.files import write_json
+        from genellm_dagster.workflows.scales import scales_of
+        from genellm_dagster.workflows.transfer import scorer_of_stratum, transfer_between
+
+        data = samples_of_strata(study, adapter, sheets, tables)
+        found = transfer_between(
+            data,
+            {name: gene_vocabulary[name]["gene"].tolist() for name in data},
+            sample_overlap,
+            scales_of(store.of_study, {cohort for one in data.values() for cohort in one.tables}),
+            settings,
+            lambda stratum: scorer_of_stratum(settings, store.of_study, backbone, stratum),
+            reporter(context, "transfer between strata"),
+        )
+        about = {"about": found.about, "missing": found.missing}
+        write_json(store.place("stratum_transfer.json"), about)
+        return dg.MaterializeResult(
+            value=found.table,
+            metadata={**shown.table(found.table), "about": dg.MetadataValue.json(about)},
+            check_results=[checks.structure(context.asset_key, found.table, "stratum_transfer")],
+        )
+
+    @dg.asset(
         key=parts.key("age_comparison"),
         group_name=GROUP,
         ins={
             "sheets": parts.every("sample_sheet"),
             "tables": parts.every("qc_expression"),
+            "blood_composition": parts.every("blood_composition"),
             "cross_validation": parts.every("cross_validation"),
+            "baseline_predictions": parts.every("baseline_predictions"),
+            "stratum_transfer": parts.same("stratum_transfer"),
             "profiles": parts.every("profiles"),
             "gene_attributions": parts.every("gene_attributions"),
         },
         kinds={"json"},
         io_manager_key="json",
         description="Does the disease look the same in each stratum: discrimination at equal size, "
-        "uncertainty, separability, signatures.",
+        "uncertainty, separability, signatures, transfer, along age, beyond blood composition.",
     )
     def age_comparison(
         settings: dg.ResourceParam[Settings],
         store: StoreResource,
         sheets: dict[str, pd.DataFrame],
         tables: dict[tuple[str, str], pd.DataFrame],
+        blood_composition: dict[tuple[str, str], pd.DataFrame],
         cross_validation: dict[str, pd.DataFrame],
+        baseline_predictions: dict[str, pd.DataFrame],
+        stratum_transfer: pd.DataFrame,
         profiles: dict[str, pd.DataFrame],
         gene_attributions: dict[str, pd.DataFrame],
     ) -> dg.MaterializeResult[dict[str, Any]]:
         from genellm_dagster.evaluation.heterogeneity import compare_strata
-        from genellm_dagster.files import read_parquet
+        from genellm_dagster.expression.cell_markers import load_markers
+        from genellm_dagster.expression.composition import scores_of_cells
+        from genellm_dagster.expression.gene_lists import read_gene_sets
+        from genellm_dagster.files import read_json, read_parquet
         from genellm_dagster.workflows.profiles import profiles_of
 
         data = samples_of_strata(study, cross_validation, sheets, tables)
+        transfer = read_json(store.place("stratum_transfer.json"))
         comparison = compare_strata(
             study.name,
-            {name: cross_validation[name] for name in data},
+            {
+                name: pd.concat(
+                    [cross_validation[name], baseline_predictions[name]], ignore_index=True
+                )
+                for name in data
+            },
             {
                 name: read_parquet(
                     store.place("cross_validation", f"{name}.representations.parquet")
@@ -195,6 +263,17 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             settings.evaluation,
             settings.evaluation.seed,
             profiles={name: profiles_of(profiles[name]) for name in data},
+            gene_sets={name: read_gene_sets(name) for name in settings.evaluation.age.gene_sets},
+            composition={
+                name: scores_of_cells(
+                    table for (stratum, _), table in blood_composition.items() if stratum == name
+                )
+                for name in data
+            },
+            markers=load_markers(settings.expression.composition.markers).all_genes,
+            transfer=stratum_transfer,
+            transfer_missing=transfer["missing"],
+            transfer_about=transfer["about"],
         )
         return dg.MaterializeResult(
             value=comparison,
@@ -296,4 +375,11 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             }
         )
 
-    return [evaluation_report, gene_attributions, age_comparison, model_comparison, study_report]
+    return [
+        evaluation_report,
+        gene_attributions,
+        stratum_transfer,
+        age_comparison,
+        model_comparison,
+        study_report,
+    ]

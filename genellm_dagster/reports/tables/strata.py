@@ -25,6 +25,14 @@ _WORDS: Mapping[tuple[str, str], tuple[str, str]] = {
     ("equal_size", "auroc"): ("AUROC at equal size", "as many cases and controls in each stratum"),
     ("equal_size", "average_precision"): ("Average precision at equal size", "equal prevalence"),
     ("uncertainty", "entropy"): ("Entropy of the scores", "bits; more is less sure"),
+    ("uncertainty", "entropy_balanced"): (
+        "Entropy of the scores, balanced",
+        "both classes weigh the same",
+    ),
+    ("uncertainty", "uncertainty_balanced"): (
+        "Uncertainty the model states, balanced",
+        "both classes weigh the same",
+    ),
     ("uncertainty", "distance_from_half"): ("Distance from one half", "more is surer"),
     ("uncertainty", "uncertainty"): ("Uncertainty the model states", "more is less sure"),
     ("uncertainty", "spread"): ("Spread of the scores", "standard deviation"),
@@ -35,6 +43,14 @@ _WORDS: Mapping[tuple[str, str], tuple[str, str]] = {
     ),
     ("separability", "silhouette_cohort"): ("Silhouette by cohort", "above 0: batches show"),
     ("separability", "fisher_ratio"): ("Fisher ratio", "between classes over within"),
+    ("separability", "two_sample_label"): (
+        "Two-sample test by label",
+        "AUROC on held-out people; 0.5: cases and controls lie alike",
+    ),
+    ("separability", "two_sample_cohort"): (
+        "Two-sample test by cohort",
+        "AUROC on held-out people; above 0.5: batches show",
+    ),
 }
 
 
@@ -144,8 +160,10 @@ def transfer(content: ReportContent) -> Table | None:
             whole(cell.get("n")),
             whole(cell.get("cases")),
             measure(cell.get("auroc")),
+            measure(cell.get("at_home_minus_transferred")),
         ]
         for cell in cells
+        if number_of(cell.get("auroc")) is not None
     ]
     if not rows:
         return None
@@ -159,6 +177,8 @@ def transfer(content: ReportContent) -> Table | None:
             Column("Samples", numeric=True),
             Column("Cases", numeric=True),
             Column("AUROC", numeric=True),
+            Column("Own stratum's model is better by", numeric=True),
         ],
         rows,
+        str((content.age_comparison.get("transfer_about") or {}).get("note") or ""),
     )
