@@ -95,8 +95,8 @@ class AdaptedLogit(nn.Module):
         self.heads = nn.ModuleList(heads)
         self.weights = [(one.weight / one.scale).to(device) for one in members]
         self.biases = [one.bias.to(device) for one in members]
-        self.genes = torch.as_tensor(profile.genes, device=device).long()[None]
-        self.positions = torch.as_tensor(profile.positions, device=device).long()[None]
+        self.genes = torch.tensor(profile.genes, device=device).long()[None]
+        self.positions = torch.tensor(profile.positions, device=device).long()[None]
         self.readout_position = readout_position
         self.directions = [one.direction.to(device) for one in members]
         self.centres = [one.centre.to(device) for one in members]
