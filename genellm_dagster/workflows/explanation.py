@@ -20,10 +20,15 @@ from genellm_dagster.genellm.prediction import require_fitting
 from genellm_dagster.genellm.session import Session
 from genellm_dagster.interpretation.additive import Additive, additive_attributions
 from genellm_dagster.interpretation.agreement import own_agreement, rank_agreement
-from genellm_dagster.interpretation.attribution import Attributions, attribute
+from genellm_dagster.interpretation.attribution import Attributions, attribute, token_values
 from genellm_dagster.interpretation.planted import planted_recovery
 from genellm_dagster.interpretation.sampling import draw_balanced
-from genellm_dagster.interpretation.signature import SIGNATURE_COLUMNS, gene_signature
+from genellm_dagster.interpretation.signature import (
+    SIGNATURE_COLUMNS,
+    Everyone,
+    by_separation,
+    gene_signature,
+)
 from genellm_dagster.settings import Settings
 from genellm_dagster.simulation.study import TRUTH_FILE
 from genellm_dagster.studies.study import Study
@@ -109,7 +114,12 @@ def explain_stratum(
         options,
         progress,
     )
-    signature = gene_signature(found.values, found.inputs, options, options.seed)
+    everyone = Everyone(
+        token_values([of_sample[gsm] for gsm in samples["gsm"]], genes),
+        samples["cohort"].to_numpy(dtype=object),
+        samples["case"].to_numpy(dtype=np.int_),
+    )
+    signature = gene_signature(found.values, found.inputs, everyone, options, options.seed)
     rows = _rows(found, samples)
     facts = {
         "stratum": stratum,
@@ -126,9 +136,14 @@ def explain_stratum(
         samples, profiles, found, background, settings
     )
     if planted is not None:
-        facts["planted"] = {"genellm": planted_recovery(signature, planted)}
-        if len(logistic_signature):
-            facts["planted"][LOGISTIC] = planted_recovery(logistic_signature, planted)
+        facts["planted"] = {
+            model: {
+                "by_size": planted_recovery(list(found_by["gene"]), planted),
+                "by_separation": planted_recovery(by_separation(found_by), planted),
+            }
+            for model, found_by in (("genellm", signature), (LOGISTIC, logistic_signature))
+            if len(found_by)
+        }
     return Explained(found.values, found.inputs, rows, signature, logistic_signature, facts)
 
 
@@ -177,7 +192,10 @@ def _logistic(
         exact = additive_attributions(fitted.predict, inputs, others)
     except EvaluationError as error:
         return {"note": str(error)}, _no_signature()
-    signature = gene_signature(exact.values, inputs, options, options.seed)
+    everyone = Everyone(
+        profiles.loc[samples["gsm"]].astype(np.float64), training.cohorts, training.case
+    )
+    signature = gene_signature(exact.values, inputs, everyone, options, options.seed)
     own, other = (one.to_numpy(dtype=np.float64) for one in (found.values, exact.values))
     return {
         "note": "",
