@@ -128,7 +128,8 @@ def expected_gradients(
     while waiting:
         wanted = [line.wanted(parts) for line in waiting]
         taken.planned(sum(len(points) for points in wanted))
-        slopes = taken.of_mean(np.concatenate([line.at(p) for line, p in zip(waiting, wanted)]))
+        places = [line.at(points) for line, points in zip(waiting, wanted, strict=True)]
+        slopes = taken.of_mean(np.concatenate(places))
         start = 0
         for line, points in zip(waiting, wanted, strict=True):
             line.take(points, slopes[start : start + len(points)])
@@ -249,9 +250,7 @@ class _Lines:
         self.parts = np.array_split(self.order, parts)
         known = np.isfinite(self.middle[:, 0])
         if not known.all():
-            return [
-                (self._typical(part), _MIDDLE) for part in self.parts if not known[part].any()
-            ]
+            return [(self._typical(part), _MIDDLE) for part in self.parts if not known[part].any()]
         left = np.abs(self.differences - self._simpson().sum(axis=1))
         left[np.isfinite(self.quarters[:, 0])] = -1.0
         number = max(1, len(left) // _AT_A_TIME)

@@ -90,25 +90,25 @@ def planted_overlap(
     """
     compared = []
     for first, second in combinations(signatures, 2):
-        strengths = [signatures[name].set_index("gene")[by] for name in (first, second)]
-        common = set(strengths[0].index) & set(strengths[1].index)
-        given = [set(planted[name]) & common for name in (first, second)]
-        k = min(len(own) for own in given)
+        one, other = (signatures[name].set_index("gene")[by] for name in (first, second))
+        common = sorted(set(one.index) & set(other.index))
+        given, rival = ({*planted[name]} & {*common} for name in (first, second))
+        k = min(len(given), len(rival))
         entry: dict[str, Any] = {"strata": [first, second], "k": k, "genes": len(common)}
-        entry["planted_in_common"] = len(given[0] & given[1])
+        entry["planted_in_common"] = len(given & rival)
         if k == 0:
             entry |= dict.fromkeys(("overlap", "expected", "p_at_least", "recovered"))
             entry["reason"] = "no planted gene was given to both models"
             compared.append(entry)
             continue
-        found = overlap_test(*strengths, top=k)
+        found = overlap_test(one, other, k)
         # What the test would say of the planted genes themselves.
-        ideal = overlap_test(*(_indicator(one, common) for one in given), top=k)
+        ideal = overlap_test(_indicator(given, common), _indicator(rival, common), k)
         alike = (found["p_at_least"] < _CHANCE) == (ideal["p_at_least"] < _CHANCE)
         entry |= {key: found[key] for key in ("overlap", "expected", "p_at_least")}
         compared.append({**entry, "recovered": alike})
     return compared
 
 
-def _indicator(genes: Collection[str], common: Collection[str]) -> pd.Series:
-    return pd.Series({gene: float(gene in genes) for gene in sorted(common)})
+def _indicator(genes: Collection[str], common: Sequence[str]) -> pd.Series:
+    return pd.Series({gene: float(gene in genes) for gene in common})

@@ -104,9 +104,7 @@ def by_separation(signature: pd.DataFrame) -> list[str]:
     return [str(gene) for gene in ordered["gene"]]
 
 
-def gene_separation(
-    values: pd.DataFrame, inputs: pd.DataFrame, everyone: Everyone
-) -> pd.Series:
+def gene_separation(values: pd.DataFrame, inputs: pd.DataFrame, everyone: Everyone) -> pd.Series:
     """Say how far each gene moves the logits of cases and controls apart.
 
     The mean size of attributions is also that of genes on which a model spends weight without any

@@ -132,9 +132,7 @@ def explain_stratum(
         },
         "agreement": own_agreement(found, options),
     }
-    facts[LOGISTIC], logistic_signature = _logistic(
-        samples, profiles, found, background, settings
-    )
+    facts[LOGISTIC], logistic_signature = _logistic(samples, profiles, found, background, settings)
     if planted is not None:
         facts["planted"] = {
             model: {

@@ -163,9 +163,7 @@ def test_the_error_is_what_is_missed_relative_to_the_difference_or_the_backgroun
 def test_what_is_explained_is_the_mean_of_the_outputs_and_each_output_is_told_apart() -> None:
     samples, background = points(4, 27), points(6, 28)
     weights = torch.tensor([[1.0, -2.0], [0.5, 0.0], [0.0, 3.0], [2.0, 2.0], [-1.0, 1.0]])
-    found = expected_gradients(
-        lambda x: x @ weights, samples, background, 2, NEVER_MORE, batch=3
-    )
+    found = expected_gradients(lambda x: x @ weights, samples, background, 2, NEVER_MORE, batch=3)
     apart = samples - background.mean(axis=0)
     assert found.values == pytest.approx(apart * weights.mean(dim=1).numpy(), abs=1e-5)
     for output in (0, 1):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from genellm_dagster.reports.attributions import figures, said
+from genellm_dagster.reports.content import Attributed
 from genellm_dagster.reports.figures.attributions import beeswarm_figure, waterfall_figure
 from genellm_dagster.reports.options import ReportOptions
 
@@ -95,3 +98,64 @@ def test_figures_escape_names_ask_for_nothing_and_say_simulated(simulated: bool)
 
 def test_equal_input_gives_equal_bytes() -> None:
     assert swarm(["ARG1", "MMP8"]).svg == swarm(["ARG1", "MMP8"]).svg
+
+
+def attributed(**changes: Any) -> Attributed:
+    values, inputs, _ = tables(["ARG1", "MMP8"], n=4)
+    rows = pd.DataFrame(
+        {
+            "gsm": values.index,
+            "cohort": "GSE1",
+            "case": [1, 1, 0, 0],
+            "logit": [0.5, 2.0, -1.0, -0.5],
+            "base": 0.0,
+        }
+    )
+    facts: dict[str, Any] = {
+        "note": "",
+        "n": 4,
+        "cases": 2,
+        "background": 8,
+        "completeness_error": {
+            "median": 0.002, "worst": 0.03, "tolerance": 0.02, "beyond_tolerance": 1,
+        },
+        "agreement": {"members": {"value": 0.7, "lowest": 0.6, "pairs": [{}, {}, {}]}},
+        "logistic_regression": {
+            "note": "",
+            "rank_correlation": {"value": 0.85, "low": 0.8, "high": 0.9, "n": 4},
+            "top": {"k": 20, "overlap": 17, "expected": 3.1},
+        },
+    }  # fmt: skip
+    return Attributed(values, inputs, rows, {**facts, **changes})
+
+
+def test_sentences_follow_the_errors_and_the_agreement() -> None:
+    lines = said(attributed())
+    assert "4 samples (2 cases) were explained against 8 others" in lines[0]
+    assert "by 0.20 % (median), 3.0 % at worst; 1 sample by more than 2.0 %." in lines[0]
+    assert "alike by 0.700 (rank correlation, mean of 3 pairs; lowest 0.600)" in lines[1]
+    assert "0.850 (0.800 to 0.900, 4 samples); of the top 20 genes 17 are the same" in lines[2]
+    assert len(lines) == 3
+
+
+def test_planted_genes_are_told_with_simulated_before_them() -> None:
+    found = {
+        "planted": 30, "k": 20, "found": 16, "precision_at_k": 0.8, "low": 0.56, "high": 0.94,
+        "expected": 0.15,
+    }  # fmt: skip
+    lines = said(attributed(planted={"genellm": {"by_size": found, "by_separation": found}}))
+    assert lines[-1].startswith("SIMULATED: 20 of 30 planted genes were given")
+    assert "lie 16 of them (80 %, 56 % to 94 %)" in lines[-1]
+    assert "3.0 by chance" in lines[-1]
+
+
+def test_where_nothing_is_explained_the_reason_is_all_that_is_shown() -> None:
+    found = attributed(note="The rank tokenizer moves no token.")
+    assert said(found) == ["The rank tokenizer moves no token."]
+    assert figures("adult", found, tables(["ARG1"])[2], OPTIONS, simulated=False) == []
+
+
+def test_the_surest_case_and_control_are_drawn_from_base_to_score() -> None:
+    _, _, signature = tables(["ARG1", "MMP8"], n=4)
+    drawn = figures("adult", attributed(), signature, OPTIONS, simulated=True)
+    assert [one.key for one in drawn] == ["attributions-adult", "waterfall-GSM1", "waterfall-GSM2"]

@@ -29,6 +29,7 @@ from genellm_dagster.reports.options import ReportOptions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure as Sheet
 
 # A row of the swarm: how many columns of points it has, and how high it may grow, of 1.
@@ -139,7 +140,7 @@ def waterfall_figure(
         for row, (_, size) in enumerate(steps):
             right = max(starts[row], starts[row + 1])
             panel.annotate(
-                f"{size:+.2f}", (right, row), (4, 0), textcoords="offset points",
+                _signed(size), (right, row), (4, 0), textcoords="offset points",
                 va="center", fontsize=8, color=INK,
             )  # fmt: skip
         panel.axvline(base, color=MUTED, linewidth=0.9, linestyle=":")
@@ -148,10 +149,11 @@ def waterfall_figure(
         panel.set_ylim(len(steps) - 0.4, -0.6)
         panel.tick_params(axis="y", length=0)
         panel.grid(visible=True, axis="x")
+        panel.use_sticky_edges = False  # the bars' ends would cover the lines of base and score
         panel.margins(x=0.09)
         panel.set_xlabel("Logit: dotted the background's mean, solid this sample's")
-        panel.set_title(words_of({"": gsm, "of": about}) if about else gsm)
-        spoken = ", ".join(f"{name} {size:+.2f}" for name, size in steps)
+        panel.set_title(f"{gsm}, {about}" if about else gsm)
+        spoken = ", ".join(f"{name} {_signed(size)}" for name, size in steps)
         plan = Plan(
             title=f"From the background to the score of {gsm}",
             description=f"The background's mean logit is {base:.2f}, that of {gsm} {logit:.2f}. "
@@ -170,6 +172,10 @@ def _steps(own: pd.Series, base: float, logit: float, most: int) -> list[tuple[s
     if len(rest):
         steps.append((f"{len(rest)} other genes", float(own[rest].sum())))
     return [*steps, ("not attributed", float(logit - base - own.sum()))]
+
+
+def _signed(size: float) -> str:
+    return f"{round(size, 2) + 0.0:+.2f}"
 
 
 def _swarm(own: np.ndarray, all_values: pd.DataFrame) -> np.ndarray:
@@ -200,7 +206,7 @@ def _colours(told: pd.Series) -> list[tuple[float, ...]]:
     return [tuple(colours(share)) for share in _shares(told)]
 
 
-def _colour_map():  # noqa: ANN202 - a type of matplotlib, which is imported late
+def _colour_map() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("values", [CONTROL_COLOUR, "#9aa5b1", CASE_COLOUR])
