@@ -110,8 +110,8 @@ def _planted(facts: Mapping[str, Any]) -> list[str]:
             continue
         lines.append(
             f"SIMULATED: {sizes['k']} of {sizes['planted']} planted genes were given to the "
-            f"models. Among as many first genes of {model_name(model)} lie {sizes['found']} of them "
-            f"({percent(sizes['precision_at_k'])}, {percent(sizes['low'])} to "
+            f"models. Among as many first genes of {model_name(model)} lie {sizes['found']} of "
+            f"them ({percent(sizes['precision_at_k'])}, {percent(sizes['low'])} to "
             f"{percent(sizes['high'])}) by the size of attributions, and {apart['found']} "
             f"({percent(apart['precision_at_k'])}, {percent(apart['low'])} to "
             f"{percent(apart['high'])}) by how far they move cases and controls apart; "
