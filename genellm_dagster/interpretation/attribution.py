@@ -223,7 +223,7 @@ def attribute(
             encoder.embedding.table.device,
             runs,
         )
-        at = np.ix_(rows, first.genes)
+        at = np.ix_(np.array(rows), first.genes)
         values[at] = estimate.values
         for own, found in zip(by_member, estimate.by_output, strict=True):
             own[at] = found

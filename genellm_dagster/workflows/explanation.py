@@ -156,9 +156,11 @@ def planted_genes(study: Study, stratum: str) -> list[str] | None:
         Their symbols; none for a real study, or where the truth was not kept.
     """
     root = urlsplit(study.geo_root or "")
-    if not study.simulated or root.scheme != "file":
+    if not study.simulated or not root.path or root.scheme not in ("", "file"):
         return None
-    truth = Path(unquote(root.path)).parent / TRUTH_FILE
+    # A study file names the folder, or its address.
+    folder = Path(unquote(root.path) if root.scheme else root.path)
+    truth = folder.parent / TRUTH_FILE
     if not truth.is_file():
         return None
     strata = read_json(truth)["strata"]

@@ -22,16 +22,16 @@ def drawn(seed: int, n: int = 20, genes: int = 12) -> np.ndarray:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000))
+@given(seed=st.integers(0, 10_000), n=st.integers(3, 20))
 def test_the_value_is_the_rank_correlation_of_mean_sizes_and_lies_in_its_interval(
-    seed: int,
+    seed: int, n: int
 ) -> None:
-    first, second = drawn(seed), drawn(seed + 1)
+    first, second = drawn(seed, n), drawn(seed + 1, n)
     found = rank_agreement(first, second, OPTIONS, "test")
     wanted = spearmanr(np.abs(first).mean(axis=0), np.abs(second).mean(axis=0))[0]
     assert found["value"] == pytest.approx(wanted)
     assert -1.0 <= found["low"] <= found["high"] <= 1.0
-    assert (found["n"], found["genes"]) == (20, 12)
+    assert (found["n"], found["genes"]) == (n, 12)
 
 
 def test_the_same_attributions_agree_whatever_their_sign_and_unit() -> None:
