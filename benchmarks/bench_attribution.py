@@ -6,6 +6,8 @@ the time for `--goal-samples` is that of the background plus that of one sample 
 it is computed, not measured, unless `--explain` is as large.
 
     python benchmarks/bench_attribution.py --explain 8
+
+On an overfitted ensemble (few profiles) the logit bends more, and more gradients are taken.
 """
 
 from __future__ import annotations
