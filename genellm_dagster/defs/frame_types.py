@@ -193,6 +193,7 @@ def _gene_signature() -> "list[PandasColumn]":
         _float("mean_signed"),
         _share("stability"),
         _count("rank", least=1, unique=True),
+        _float("separation"),
     ]
 
 

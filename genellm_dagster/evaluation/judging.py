@@ -109,9 +109,7 @@ def judge(samples: Samples, score: FloatArray, options: EvaluationOptions) -> Ju
         "sensitivity_at_95_specificity": _sensitivity(samples, score, auroc).as_json(),
         "operating_points": {name: point.as_json() for name, point in points.items()},
         "brier_decomposition": _brier_parts(samples, score, options),
-        "net_benefit": decisions(
-            case, score, persons, options.decision_thresholds, confidence
-        ),
+        "net_benefit": decisions(case, score, persons, options.decision_thresholds, confidence),
         "pooled_auroc": pooling.pool_auroc(by_cohort, confidence),
     }
     return Judgement(

@@ -81,10 +81,7 @@ def evaluate(
     samples = Samples.of(first, folds, options)
     case = samples.case
     scores = {model: table["score"].to_numpy(dtype=np.float64) for model, table in tables.items()}
-    found = {
-        model: judge(samples, score, options)
-        for model, score in scores.items()
-    }
+    found = {model: judge(samples, score, options) for model, score in scores.items()}
     return {
         "study": study,
         "stratum": stratum,

@@ -24,15 +24,10 @@ from genellm_dagster.genellm.prefix import PrefixEncoder
 from genellm_dagster.genellm.readout import ReadOut
 from genellm_dagster.interpretation.expected_gradients import expected_gradients
 from genellm_dagster.interpretation.options import InterpretationOptions
-from genellm_dagster.interpretation.sampling import generator
 from genellm_dagster.tokenizers.protocol import TokenProfile
 
 if TYPE_CHECKING:
     from shap import Explanation
-
-# A sample whose score is hardly off the mean makes any error look large: no difference counts as
-# smaller than this share of the median one.
-_SMALLEST_DIFFERENCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,11 @@ class Attributions:
         logit: Logit of each sample, mean over the members.
         completeness_error: Relative to the difference of logit and base, how far the values of a
             sample are from adding up to it.
+        gradients: Gradients taken for each sample.
+        by_member: The same values for each member alone, members x samples x genes, NaN where the
+            gene is absent. By the trapezoid rule only: for comparing members, not for reading.
+        by_half: The same values against one half of the background and against the other, by the
+            same rule, 2 x samples x genes.
     """
 
     values: pd.DataFrame
@@ -54,11 +54,9 @@ class Attributions:
     base: pd.Series
     logit: pd.Series
     completeness_error: pd.Series
-
-    @property
-    def median_completeness_error(self) -> float:
-        """Completeness error of the median sample."""
-        return float(self.completeness_error.median())
+    gradients: pd.Series
+    by_member: np.ndarray
+    by_half: np.ndarray
 
     def explanation(self) -> Explanation:
         """Return the values as the shap package's own type, for its plots."""
@@ -97,8 +95,8 @@ class AdaptedLogit(nn.Module):
         self.heads = nn.ModuleList(heads)
         self.weights = [(one.weight / one.scale).to(device) for one in members]
         self.biases = [one.bias.to(device) for one in members]
-        self.genes = torch.as_tensor(profile.genes, device=device).long()[None]
-        self.positions = torch.as_tensor(profile.positions, device=device).long()[None]
+        self.genes = torch.tensor(profile.genes, device=device).long()[None]
+        self.positions = torch.tensor(profile.positions, device=device).long()[None]
         self.readout_position = readout_position
         self.directions = [one.direction.to(device) for one in members]
         self.centres = [one.centre.to(device) for one in members]
@@ -108,13 +106,13 @@ class AdaptedLogit(nn.Module):
             self.references = self._read(self.reference_states)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the mean logit over the members.
+        """Return the logit of each member.
 
         Args:
             values: Token values, samples x tokens.
 
         Returns:
-            One number a sample.
+            Samples x members; their mean over the members is what a sample is scored by.
         """
         states = self._states(values)
         moved = states - self.reference_states
@@ -127,7 +125,7 @@ class AdaptedLogit(nn.Module):
                 told = moved @ direction - self.centres[number][self.genes]
                 logit = logit + told @ weight[hidden:][self.genes[0]]
             parts.append(logit)
-        return torch.stack(parts).mean(dim=0)
+        return torch.stack(parts, dim=1)
 
     def _states(self, values: torch.Tensor) -> torch.Tensor:
         shape = values.shape
@@ -174,9 +172,10 @@ def attribute(
     """Explain the logit of samples by expected gradients.
 
     Samples are taken together when they have the same genes; each such group costs one gradient for
-    each background sample, and each of its samples ``1 + gradient_samples`` more. Every sample is
-    explained against the same background, reduced to its genes; a gene that a background sample
-    lacks takes its mean over those that have it.
+    each background sample, and each of its samples ``1 + gradient_samples`` more, and as many again
+    as it takes until its values add up within the tolerance. Every sample is explained against the
+    same background, reduced to its genes; a gene that a background sample lacks takes its mean over
+    those that have it.
 
     Args:
         encoder: The frozen prefix; its embedding holds ``genes``.
@@ -185,8 +184,8 @@ def attribute(
         genes: The vocabulary, in order.
         explained: The samples to explain.
         background: Training samples that stand for "nothing known of this sample".
-        options: Number of gradients, size of a batch, seed.
-        progress: Called with gradients done and gradients in all.
+        options: Number of gradients, tolerance, size of a batch.
+        progress: Called with gradients done and gradients planned by now.
 
     Returns:
         Values, in the order of ``explained``. A sample's do not depend on the others explained.
@@ -198,39 +197,48 @@ def attribute(
     _require_input(members, explained, background)
     _require_fixed_positions([*explained, *background], len(genes))
     references = _table(background, genes)
-    runs = _Runs(progress, 0)
+    runs = _Runs(progress)
     groups: dict[bytes, list[int]] = {}
     for row, profile in enumerate(explained):
         groups.setdefault(profile.genes.tobytes(), []).append(row)
-    draws = min(options.gradient_samples, len(background))
-    runs.total = len(groups) * len(background) + len(explained) * (1 + draws)
     heads = adapted_heads(encoder, members, adapter)
-    values = np.full((len(explained), len(genes)), np.nan)
-    logit, base = np.empty(len(explained)), np.empty(len(explained))
+    number = len(explained)
+    values = np.full((number, len(genes)), np.nan)
+    by_member = np.full((len(members), number, len(genes)), np.nan)
+    by_half = np.full((2, number, len(genes)), np.nan)
+    logit, base, error, gradients = (np.empty(number) for _ in range(4))
     for rows in groups.values():
         first = explained[rows[0]]
         function = AdaptedLogit(encoder, heads, members, first, readout_position=len(genes))
         size = max(1, options.batch_tokens // len(first))
         samples = np.stack([explained[row].values for row in rows])
         filled = _filled(references[:, first.genes], first, genes)
-        random = [generator(options.seed, "gradients", explained[row].gsm) for row in rows]
         estimate = expected_gradients(
-            function, samples, filled, draws, random, size, encoder.embedding.table.device, runs.add
+            function,
+            samples,
+            filled,
+            options.gradient_samples,
+            options.completeness,
+            size,
+            encoder.embedding.table.device,
+            runs,
         )
-        values[np.array(rows)[:, None], first.genes] = estimate.values
+        at = np.ix_(np.array(rows), first.genes)
+        values[at] = estimate.values
+        for own, found in zip(by_member, estimate.by_output, strict=True):
+            own[at] = found
+        for own, found in zip(by_half, estimate.by_half, strict=True):
+            own[at] = found
         logit[rows] = estimate.output
         base[rows] = estimate.background_output.mean()
+        error[rows] = estimate.error
+        gradients[rows] = estimate.gradients
     inputs = _table(explained, genes)
     present = ~np.isnan(inputs)
     if not (np.isfinite(values[present]).all() and np.isfinite(logit).all()):
         raise ModelError(
             "The attributions are not finite numbers; set the backbone's dtype to float32."
         )
-    difference = logit - base
-    size_of = np.maximum(
-        np.abs(difference), _SMALLEST_DIFFERENCE * float(np.median(np.abs(difference)))
-    )
-    missed = np.abs(np.nansum(values, axis=1) - difference)
     index = pd.Index([profile.gsm for profile in explained], name="gsm")
     columns = pd.Index(list(genes), name="gene")
     return Attributions(
@@ -238,12 +246,10 @@ def attribute(
         inputs=pd.DataFrame(inputs, index=index, columns=columns),
         base=pd.Series(base, index=index, name="base"),
         logit=pd.Series(logit, index=index, name="logit"),
-        completeness_error=pd.Series(
-            # Nothing to explain and nothing explained is no error.
-            np.divide(missed, size_of, out=np.zeros_like(missed), where=missed > 0),
-            index=index,
-            name="completeness_error",
-        ),
+        completeness_error=pd.Series(error, index=index, name="completeness_error"),
+        gradients=pd.Series(gradients.astype(int), index=index, name="gradients"),
+        by_member=by_member,
+        by_half=by_half,
     )
 
 
@@ -252,8 +258,11 @@ class _Runs:
     """Counts gradients for the caller."""
 
     tell: Callable[[int, int], None] | None
-    total: int
+    total: int = 0
     done: int = 0
+
+    def plan(self, number: int) -> None:
+        self.total += number
 
     def add(self, number: int) -> None:
         self.done += number
@@ -289,6 +298,15 @@ def _require_fixed_positions(profiles: Sequence[TokenProfile], size: int) -> Non
                 "attributions need the tokenizer kind 'value', which leaves genes in their place."
             )
         place[profile.genes] = profile.positions
+
+
+def token_values(profiles: Sequence[TokenProfile], genes: Sequence[str]) -> pd.DataFrame:
+    """Return the token values of samples as a table: gsm x genes of the vocabulary, NaN absent."""
+    return pd.DataFrame(
+        _table(profiles, genes),
+        index=pd.Index([profile.gsm for profile in profiles], name="gsm"),
+        columns=pd.Index(list(genes), name="gene"),
+    )
 
 
 def _table(profiles: Sequence[TokenProfile], genes: Sequence[str]) -> np.ndarray:

@@ -12,6 +12,24 @@ from genellm_dagster.studies.study import Study
 
 
 @dataclass(frozen=True)
+class Attributed:
+    """Why the model scores some samples of a stratum as it does.
+
+    Attributes:
+        values: Attributions (logit), gsm x genes; NaN absent.
+        inputs: What was explained, in the same shape.
+        samples: ``gsm, cohort, case, logit, base``, one row an explained sample.
+        facts: How exact they are and what they agree with, as the asset ``gene_attributions``
+            writes it.
+    """
+
+    values: pd.DataFrame
+    inputs: pd.DataFrame
+    samples: pd.DataFrame
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ReportContent:
     """Everything the study report shows.
 
@@ -48,6 +66,7 @@ class ReportContent:
             ``workflows.confounders.batch_results`` does).
         data_docs: Where the pages of the data checks (Data Docs) lie, as text; it is shown, not
             linked, because this file must stand alone.
+        attributions: Stratum to the attributions behind its signature, where they were kept.
     """
 
     study: Study
@@ -69,6 +88,7 @@ class ReportContent:
     marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     data_docs: str = ""
+    attributions: Mapping[str, Attributed] = field(default_factory=dict)
 
     @property
     def strata(self) -> list[str]:

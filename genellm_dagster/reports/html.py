@@ -18,7 +18,7 @@ from typing import Any
 from genellm_dagster.errors import GeneLLMError
 from genellm_dagster.expression.batch_view import BatchView
 from genellm_dagster.files import write_text
-from genellm_dagster.reports import age, batch, cautions, marks, wording
+from genellm_dagster.reports import age, attributions, batch, cautions, marks, wording
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.figures.batch import batch_figure
 from genellm_dagster.reports.figures.canvas import Figure
@@ -209,6 +209,7 @@ def _part(content: ReportContent, stratum: str, options: ReportOptions) -> dict[
             decision_figure(stratum, report, simulated=simulated), all_said
         ),
         "genes": results.genes(content, stratum, options),
+        "attributions": _attributions(content, stratum, options),
         "roc": marks.marked(
             roc_figure(stratum, predictions, report, simulated=simulated), all_said
         ),
@@ -221,6 +222,18 @@ def _part(content: ReportContent, stratum: str, options: ReportOptions) -> dict[
             map_figure(stratum, embedding, options, simulated=simulated, scores=scores), said
         ),
     }
+
+
+def _attributions(
+    content: ReportContent, stratum: str, options: ReportOptions
+) -> dict[str, Any] | None:
+    """Give the template what is known of single samples; none where it was not kept."""
+    found = content.attributions.get(stratum)
+    if found is None:
+        return None
+    signature = content.signatures[stratum]
+    drawn = attributions.figures(stratum, found, signature, options, content.simulated)
+    return {"said": attributions.said(found), "figures": drawn}
 
 
 def _batch(content: ReportContent, stratum: str, options: ReportOptions) -> dict[str, Any]:

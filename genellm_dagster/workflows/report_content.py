@@ -13,7 +13,7 @@ import pandas as pd
 
 from genellm_dagster.files import read_json, read_parquet
 from genellm_dagster.interpretation.embedding import embed
-from genellm_dagster.reports.content import ReportContent
+from genellm_dagster.reports.content import Attributed, ReportContent
 from genellm_dagster.settings import Settings
 from genellm_dagster.store import Store
 from genellm_dagster.studies.plan import samples_by_stratum
@@ -92,6 +92,12 @@ def report_content(
         batch={stratum: found["batch"] for stratum, found in profiles.items()},
         marks={stratum: found["marks"] for stratum, found in profiles.items()},
         data_docs=str(data_docs) if data_docs.is_file() else "",
+        attributions={
+            stratum: _attributed(store, stratum)
+            for stratum in data
+            # A run of before this was kept has the signatures alone.
+            if store.place("gene_attributions", f"{stratum}.json").is_file()
+        },
     )
 
 
@@ -101,6 +107,15 @@ def _controls(store: Store, stratum: str, learned: Mapping[str, Any]) -> dict[st
     shuffled = read_json(place)["shuffled_labels"] if place.is_file() else None
     found = {"shuffled_labels": shuffled, "batch": learned.get("batch")}
     return {name: part for name, part in found.items() if part}
+
+
+def _attributed(store: Store, stratum: str) -> Attributed:
+    values, inputs, samples = (
+        read_parquet(store.place("gene_attributions", f"{stratum}{part}.parquet"))
+        for part in ("", ".inputs", ".samples")
+    )
+    facts = read_json(store.place("gene_attributions", f"{stratum}.json"))
+    return Attributed(values, inputs, samples, facts)
 
 
 def _map(

@@ -15,7 +15,7 @@ from genellm_dagster.expression.overlap import find_overlaps
 from genellm_dagster.expression.vocabulary import choose_vocabulary
 from genellm_dagster.geo import catalog as geo_catalog
 from genellm_dagster.interpretation.options import InterpretationOptions
-from genellm_dagster.interpretation.signature import gene_signature
+from genellm_dagster.interpretation.signature import Everyone, gene_signature
 from genellm_dagster.tokenizers.options import TokenizerOptions
 from genellm_dagster.tokenizers.value import ValueTokenizer
 from genellm_dagster.workflows.catalog import merge_catalog
@@ -63,7 +63,8 @@ def a_catalog() -> pd.DataFrame:
 
 def a_signature() -> pd.DataFrame:
     values = factor_table(30, 8, 1).T - 8
-    return gene_signature(values, values, InterpretationOptions(bootstraps=10), seed=1)
+    everyone = Everyone(values, np.zeros(len(values)), np.arange(len(values)) % 2)
+    return gene_signature(values, values, everyone, InterpretationOptions(bootstraps=10), seed=1)
 
 
 FRAMES: dict[str, Callable[[], pd.DataFrame]] = {

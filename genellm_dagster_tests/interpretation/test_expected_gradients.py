@@ -12,11 +12,19 @@ from genellm_dagster.interpretation.expected_gradients import Estimate, expected
 from genellm_dagster_tests.interpretation.shapley import exact_shapley
 
 FEATURES = 5
+NEVER_MORE = 1e9
+"""A tolerance that every sample meets, so that no gradients are added."""
 
 
-def explain(function, samples, background, draws: int, seed: int = 0) -> Estimate:
-    random = [np.random.default_rng([seed, row]) for row in range(len(samples))]
-    return expected_gradients(function, samples, background, draws, random, batch=7)
+def explain(function, samples, background, draws: int, tolerance: float = NEVER_MORE) -> Estimate:
+    def column(values: torch.Tensor) -> torch.Tensor:
+        return function(values).unsqueeze(-1)
+
+    return expected_gradients(column, samples, background, draws, tolerance, batch=7)
+
+
+def missed(found: Estimate) -> np.ndarray:
+    return np.abs(found.values.sum(axis=1) - (found.output - found.background_output.mean()))
 
 
 def points(number: int, seed: int) -> np.ndarray:
@@ -100,24 +108,92 @@ def test_a_function_of_the_fourth_degree_is_explained_without_remainder() -> Non
 def test_more_draws_come_nearer_to_the_difference_of_the_outputs() -> None:
     samples, background = points(40, 9), points(24, 10)
 
-    def missed(draws: int) -> float:
-        found = explain(Bent(), samples, background, draws)
-        difference = found.output - found.background_output.mean()
-        return float(np.median(np.abs(found.values.sum(axis=1) - difference)))
+    def typical(draws: int) -> float:
+        return float(np.median(missed(explain(Bent(), samples, background, draws))))
 
-    assert missed(24) < missed(8) < missed(1)
+    assert typical(24) < typical(8) < typical(1)
 
 
-def test_the_values_of_a_sample_do_not_depend_on_its_company_or_the_batch() -> None:
+@pytest.mark.parametrize("tolerance", [NEVER_MORE, 1e-3])
+def test_the_values_of_a_sample_do_not_depend_on_its_company_or_the_batch(tolerance: float) -> None:
     samples, background = points(6, 11), points(9, 12)
-    random = [np.random.default_rng([0, row]) for row in range(6)]
-    together = explain(Bent(), samples, background, draws=3).values
-    alone = expected_gradients(Bent(), samples[4:5], background, 3, random[4:5], batch=1).values
-    assert alone[0] == pytest.approx(together[4], abs=1e-5)
+    together = explain(Bent(), samples, background, 3, tolerance)
+    alone = expected_gradients(
+        lambda x: Bent()(x).unsqueeze(-1), samples[4:5], background, 3, tolerance, batch=1
+    )
+    assert alone.values[0] == pytest.approx(together.values[4], abs=1e-5)
+    assert alone.gradients[0] == together.gradients[4]
 
 
-def test_progress_counts_every_gradient() -> None:
-    seen: list[int] = []
-    random = [np.random.default_rng(row) for row in range(3)]
-    expected_gradients(Bent(), points(3, 1), points(5, 2), 2, random, batch=4, progress=seen.append)
-    assert sum(seen) == 5 + 3 + 3 * 2
+def test_only_samples_that_miss_the_tolerance_get_more_gradients_until_they_meet_it() -> None:
+    samples, background = points(30, 21), points(12, 22)
+    once = explain(Bent(), samples, background, draws=2)
+    found = explain(Bent(), samples, background, draws=2, tolerance=0.005)
+    assert set(once.gradients) == {1 + 2}
+    assert 5 < (once.error > 0.005).sum() < 30
+    met, spent = found.error <= 0.005, found.gradients == 1 + 3 * 12
+    assert (met | spent).all()
+    assert met.sum() >= 28
+    assert ((found.gradients > 3) == (once.error > 0.005)).all()
+    same = once.error <= 0.005
+    assert found.values[same] == pytest.approx(once.values[same])
+
+
+def test_with_all_gradients_a_function_of_the_sixth_degree_is_explained_without_remainder() -> None:
+    samples, background = points(3, 23), points(4, 24)
+
+    def sixth(x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0] ** 6 - x[:, 1] ** 3 * x[:, 2] ** 2 * x[:, 3]
+
+    found = explain(sixth, samples, background, draws=4, tolerance=1e-9)
+    assert set(found.gradients) == {1 + 3 * 4}
+    size = np.abs(found.output - found.background_output.mean())
+    assert missed(found) == pytest.approx(np.zeros(3), abs=1e-4 * size.max())
+
+
+def test_the_error_is_what_is_missed_relative_to_the_difference_or_the_backgrounds_spread() -> None:
+    samples, background = points(30, 25), points(8, 26)
+    found = explain(Bent(), samples, background, draws=1)
+    base = found.background_output.mean()
+    spread = 0.1 * np.abs(found.background_output - base).mean()
+    size = np.maximum(np.abs(found.output - base), spread)
+    assert found.error == pytest.approx(missed(found) / size)
+
+
+def test_what_is_explained_is_the_mean_of_the_outputs_and_each_output_is_told_apart() -> None:
+    samples, background = points(4, 27), points(6, 28)
+    weights = torch.tensor([[1.0, -2.0], [0.5, 0.0], [0.0, 3.0], [2.0, 2.0], [-1.0, 1.0]])
+    found = expected_gradients(lambda x: x @ weights, samples, background, 2, NEVER_MORE, batch=3)
+    apart = samples - background.mean(axis=0)
+    assert found.values == pytest.approx(apart * weights.mean(dim=1).numpy(), abs=1e-5)
+    for output in (0, 1):
+        assert found.by_output[output] == pytest.approx(
+            apart * weights[:, output].numpy(), abs=1e-5
+        )
+
+
+def test_halves_of_the_background_are_explained_apart_and_together_give_the_whole() -> None:
+    samples, background = points(4, 29), points(6, 30)
+    found = explain(lambda x: x.sum(dim=1), samples, background, draws=1)
+    for half in (0, 1):
+        wanted = samples - background[half::2].mean(axis=0)
+        assert found.by_half[half] == pytest.approx(wanted, abs=1e-5)
+    assert found.by_half.mean(axis=0) == pytest.approx(found.values, abs=1e-5)
+
+
+@pytest.mark.parametrize("tolerance", [NEVER_MORE, 1e-6])
+def test_progress_counts_every_gradient_and_ends_where_it_was_planned(tolerance: float) -> None:
+    class Seen:
+        planned = done = 0
+
+        def plan(self, number: int) -> None:
+            self.planned += number
+
+        def add(self, number: int) -> None:
+            self.done += number
+
+    seen = Seen()
+    found = expected_gradients(
+        lambda x: Bent()(x).unsqueeze(-1), points(3, 1), points(5, 2), 2, tolerance, 4, None, seen
+    )
+    assert seen.done == seen.planned == 5 + found.gradients.sum()

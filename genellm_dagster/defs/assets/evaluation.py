@@ -96,6 +96,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             "tables": parts.cells_of_stratum("qc_expression"),
             "tokenizer": parts.same("tokenizer"),
             "tokens": parts.cells_of_stratum("token_dataset"),
+            "profiles": parts.same("profiles"),
             "adapter": parts.same("adapter"),
         },
         kinds={"pytorch", "shap", "parquet"},
@@ -106,8 +107,8 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
                 parts.key("gene_attributions"), checks.STRUCTURE, "The signature.", parts.stratum
             )
         ],
-        description="SHAP values of the adapter's logit by sample and gene; the signature with its "
-        "stability lies beside it.",
+        description="SHAP values of the adapter's logit by sample and gene; beside them lie the "
+        "signature with its stability, that of logistic regression, and how exact they are.",
     )
     def gene_attributions(
         context: dg.AssetExecutionContext,
@@ -118,10 +119,12 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         tables: dict[tuple[str, str], pd.DataFrame],
         tokenizer: dict,
         tokens: dict[tuple[str, str], pd.DataFrame],
+        profiles: pd.DataFrame,
         adapter: dict,
     ) -> dg.MaterializeResult:
-        from genellm_dagster.files import write_parquet
-        from genellm_dagster.workflows.explanation import explain_stratum
+        from genellm_dagster.files import write_json, write_parquet
+        from genellm_dagster.workflows.explanation import explain_stratum, planted_genes
+        from genellm_dagster.workflows.profiles import profiles_of
         from genellm_dagster.workflows.sessions import pretrained_session
 
         stratum = context.partition_key
@@ -131,17 +134,26 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             store.place("adapter", stratum),
             data.samples,
             tokens,
+            profiles_of(profiles),
             settings,
             reporter(context, f"attributions of {stratum}"),
+            planted_genes(study, stratum),
         )
         signature = found.signature
-        write_parquet(store.place("gene_attributions", f"{stratum}.signature.parquet"), signature)
+        for name, table in {
+            "signature": signature,
+            "logistic_regression": found.logistic_signature,
+            "samples": found.samples,
+            "inputs": found.inputs,
+        }.items():
+            write_parquet(store.place("gene_attributions", f"{stratum}.{name}.parquet"), table)
+        write_json(store.place("gene_attributions", f"{stratum}.json"), found.facts)
         top = signature.head(settings.evaluation.top_genes).set_index("gene")["mean_abs"]
         return dg.MaterializeResult(
             value=found.values,
             metadata={
                 "explained_samples": len(found.values),
-                "median_completeness_error": found.completeness_error,
+                "how_exact": dg.MetadataValue.json(found.facts),
                 "signature": shown.markdown(signature, rows=settings.evaluation.top_genes),
                 **(
                     {"note": found.note}
