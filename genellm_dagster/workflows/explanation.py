@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from genellm_dagster.baselines.classical import Training, classifiers
+from genellm_dagster.baselines.classical import Training
+from genellm_dagster.baselines.kinds import classifiers
 from genellm_dagster.errors import EvaluationError
 from genellm_dagster.evaluation.signature_overlap import gene_strength, overlap_test
 from genellm_dagster.files import read_json
@@ -175,8 +176,8 @@ def _logistic(
     settings: Settings,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Explain the same samples by logistic regression: the facts, and its signature."""
-    fit = classifiers(settings.baselines).get(LOGISTIC)
-    if fit is None:
+    kind = classifiers(settings.baselines).get(LOGISTIC)
+    if kind is None:
         return {"note": "Logistic regression is switched off in the settings."}, _no_signature()
     options = settings.interpretation
     training = Training(
@@ -185,7 +186,7 @@ def _logistic(
         samples["cohort"].to_numpy(dtype=object),
         samples["subject"].to_numpy(dtype=object),
     )
-    fitted = fit(training, settings.baselines, options.seed)
+    fitted = kind.fit(training, settings.baselines, options.seed)
     inputs = profiles.loc[found.values.index, list(found.values.columns)].astype(np.float64)
     others = profiles.loc[background, list(found.values.columns)].astype(np.float64)
     try:
