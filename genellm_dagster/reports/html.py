@@ -42,6 +42,7 @@ from genellm_dagster.reports.tables import quality, results, samples, strata
 from genellm_dagster.reports.tables.batch import explained
 from genellm_dagster.reports.tables.cells import facts
 from genellm_dagster.reports.tables.decisions import decisions
+from genellm_dagster.reports.tripod import tripod
 
 _TEMPLATES = "genellm_dagster.reports"
 # Said in a sentence or a list of their own, so not again in the table of facts.
@@ -134,6 +135,7 @@ def _view(content: ReportContent, options: ReportOptions) -> dict[str, Any]:
             "gene_sets": age_tables.gene_sets(content),
             "model": facts("model", "The model, as trained", _model_facts(content.model)),
             "software": facts("software", "What this report was made with", content.software),
+            "tripod": tripod(content, options),
         },
         "figures": _figures(content, options),
         "overlap": wording.genes_shared(content, options),

@@ -153,6 +153,7 @@ def _model_facts(
         "head_layers": settings.model.prefix.head_layers,
         "adapter": settings.model.adapter.said,
         "ensemble": settings.model.training.ensemble,
+        "temperature": {stratum: facts.get("temperature") for stratum, facts in adapters.items()},
         "registered": {
             stratum: f"{facts['registered_model']} version {facts['version']}. "
             f"{facts['promotion']['reason']}"
