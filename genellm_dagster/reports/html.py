@@ -42,7 +42,7 @@ from genellm_dagster.reports.tables import quality, results, samples, strata
 from genellm_dagster.reports.tables.batch import explained
 from genellm_dagster.reports.tables.cells import facts
 from genellm_dagster.reports.tables.decisions import decisions
-from genellm_dagster.reports.tripod import tripod
+from genellm_dagster.reports.tripod.table import tripod
 
 _TEMPLATES = "genellm_dagster.reports"
 # Said in a sentence or a list of their own, so not again in the table of facts.

@@ -11,7 +11,8 @@ import pytest
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.html import render_report
 from genellm_dagster.reports.options import ReportOptions
-from genellm_dagster.reports.tripod import NOT_REPORTED, points, tripod
+from genellm_dagster.reports.tripod.parts import NOT_REPORTED
+from genellm_dagster.reports.tripod.table import points, tripod
 from genellm_dagster_tests.reports.fixtures import made_up_content
 
 HOSTILE = "<script>alert(1)</script>"
