@@ -158,7 +158,7 @@ def _labels(card: ModelCard) -> tuple[str, str]:
 
 def _intended(card: ModelCard) -> list[str]:
     cases, controls = _labels(card)
-    ages = f", of people of the ages {card.ages}" if card.ages else ""
+    ages = f" ({card.ages})" if card.ages else ""
     return [
         f"Research on gene expression: a score from 0 to 1 of how much a sample{ages} looks like a "
         f"case ({cases}) rather than a control ({controls}).",
@@ -273,5 +273,6 @@ def _without(report: Mapping[str, Any]) -> str:
         return ""
     return (
         f"{model_name(LOGISTIC)} and the other baselines were measured apart from this adapter: "
-        "the study's report holds them, on the same folds."
+        "the study's report holds them, on the same folds. P values here are corrected for the "
+        "models of this table alone."
     )

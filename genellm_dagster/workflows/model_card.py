@@ -113,7 +113,9 @@ def _recipe(card: AdapterCard) -> dict[str, Any]:
         "genes": len(card.tokenizer["genes"]),
         "normalisation": f"{normalisation['method']} (among the genes of the "
         f"{normalisation['scope']})",
-        "learned by the normalisation": "nothing" if profiles.learned is None else "yes, kept with it",
+        "learned by the normalisation": "nothing"
+        if profiles.learned is None
+        else "yes, kept with it",
         "harmonisation": "none"
         if profiles.harmonisation is None
         else f"{profiles.harmonisation['options']['method']}, what it learned is kept with it",

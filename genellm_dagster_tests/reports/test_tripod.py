@@ -64,9 +64,12 @@ def test_answers_hold_the_numbers_of_this_run(content: ReportContent) -> None:
 
 def test_a_temperature_on_record_is_what_recalibration_says(content: ReportContent) -> None:
     assert said(content)["12f"] == NOT_REPORTED
-    model = {**content.model, "temperature": {"pediatric": 1.25, "adult": None}}
+    model = {**content.model, "temperature": {"pediatric": 1.25, "adult": 1.0}}
     answer = said(replace(content, model=model))["12f"]
-    assert answer == "Pediatric: logits divided by a temperature of 1.250."
+    assert "Pediatric: logits divided by a temperature of 1.250." in answer
+    assert "Adult: scores as they came, not recalibrated" in answer
+    model["temperature"] = {"pediatric": None}
+    assert said(replace(content, model=model))["12f"] == NOT_REPORTED
 
 
 def test_what_no_run_knows_is_not_reported(content: ReportContent) -> None:

@@ -66,7 +66,7 @@ def model(content: ReportContent, _: ReportOptions) -> str:
         for name in content.reports[stratum]["models"]
         if name != LANGUAGE_MODEL
     }
-    return some([facts, share, f"held against {listed(list(others))}" if others else ""])
+    return some([facts, share, f"held against {'; '.join(others)}" if others else ""])
 
 
 def clusters(content: ReportContent, _: ReportOptions) -> str:
@@ -100,14 +100,16 @@ def updated(content: ReportContent, _: ReportOptions) -> str:
     found = content.model.get("temperature")
     if not isinstance(found, Mapping):
         return ""
-    return by_stratum(
-        content,
-        lambda stratum: (
-            f"logits divided by a temperature of {decimal(found[stratum])}"
-            if number_of(found.get(stratum)) is not None
-            else ""
-        ),
-    )
+
+    def say(stratum: str) -> str:
+        temperature = number_of(found.get(stratum))
+        if temperature is None:
+            return ""
+        if temperature == 1:
+            return "scores as they came, not recalibrated (temperature 1)"
+        return f"logits divided by a temperature of {decimal(temperature)}"
+
+    return by_stratum(content, say)
 
 
 def predicted(content: ReportContent, _: ReportOptions) -> str:

@@ -180,7 +180,7 @@ def refused(content: ReportContent, _: ReportOptions) -> str:
         content,
         lambda stratum: some(
             [
-                f"{model_name(name)} gave no score: {why}"
+                f"{model_name(name)} gave no score: {str(why).rstrip('.')}"
                 for name, why in content.refusals.get(stratum, {}).items()
             ]
         ),

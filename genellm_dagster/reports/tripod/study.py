@@ -10,7 +10,6 @@ from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.names import (
     age_words,
     label_words,
-    model_name,
 )
 from genellm_dagster.reports.numbers import (
     count,
@@ -170,8 +169,8 @@ def missing(content: ReportContent, _: ReportOptions) -> str:
         unknown = int(ages["age_years"].isna().sum()) if len(ages) else 0
         age = f"age not recorded in {plural(unknown, 'sample')}" if unknown else ""
         gone = f"up to {small_percent(max(shares))} of a cohort's values missing" if shares else ""
-        refused = [model_name(name) for name in content.refusals.get(stratum, {})]
-        without = f"no score of {listed(refused)}, for reasons stated" if refused else ""
+        refused = len(content.refusals.get(stratum, {}))
+        without = f"no score of {plural(refused, 'model')}, for reasons stated" if refused else ""
         return some([gone, age, without])
 
     return by_stratum(content, say)
