@@ -45,8 +45,7 @@ def tripod(content: ReportContent, options: ReportOptions) -> Table:
         rows.append(
             [
                 Cell(point["item"], float(place)),
-                words(point["section"]),
-                words(point["topic"]),
+                Cell(point["topic"], small=point["section"]),
                 words(said or NOT_REPORTED),
             ]
         )
@@ -55,7 +54,7 @@ def tripod(content: ReportContent, options: ReportOptions) -> Table:
         "tripod",
         f"{simulated}TRIPOD+AI: what this run says to {answered} of {len(asked)} points; to the "
         "others it says nothing, and they are not reported",
-        [Column("Item"), Column("Section"), Column("Topic"), Column("This run")],
+        [Column("Item"), Column("Topic"), Column("This run")],
         rows,
         _SOURCE,
     )
