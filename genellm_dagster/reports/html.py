@@ -1,17 +1,9 @@
-"""The study report as one HTML file that needs nothing else, neither script nor font nor picture.
-
-Everything that comes from a file (titles, labels, genes, reasons) is escaped by Jinja2; the only
-text let through is this package's own style and script, and the SVG of ``figures/``, which escapes
-what it draws. A content security policy in the page stops any script but its own.
-"""
+"""The study report as one HTML file: everything its template shows, made from the content."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +29,14 @@ from genellm_dagster.reports.numbers import (
     small_percent,
 )
 from genellm_dagster.reports.options import ReportOptions
+from genellm_dagster.reports.page import render_page
 from genellm_dagster.reports.tables import age as age_tables
 from genellm_dagster.reports.tables import quality, results, samples, strata
 from genellm_dagster.reports.tables.batch import explained
 from genellm_dagster.reports.tables.cells import facts
 from genellm_dagster.reports.tables.decisions import decisions
+from genellm_dagster.reports.tripod.table import tripod
 
-_TEMPLATES = "genellm_dagster.reports"
 # Said in a sentence or a list of their own, so not again in the table of facts.
 _MODEL_SAID = ("transductive",)
 
@@ -63,37 +56,13 @@ def render_report(content: ReportContent, options: ReportOptions | None = None) 
     Raises:
         GeneLLMError: When no stratum was measured, so that there is nothing to report.
     """
-    import jinja2
-    from markupsafe import Markup
-
     options = options or ReportOptions()
     if not content.strata:
         raise GeneLLMError(
             f"Study {content.study.name} has no evaluation report for any stratum; materialize "
             "evaluation_report first."
         )
-    folder = files(_TEMPLATES) / "templates"
-
-    def own(name: str) -> str:
-        return (folder / name).read_text(encoding="utf-8")
-
-    script = own("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(own),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Figures escape their own text; style and script are this package's files.
-    environment.filters["drawn"] = Markup
-    return environment.get_template("report.html").render(
-        **_view(content, options),
-        style=Markup(own("report.css")),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        script_hash=f"sha256-{digest}",
-    )
+    return render_page("report.html", _view(content, options))
 
 
 def write_report(content: ReportContent, path: Path, options: ReportOptions | None = None) -> None:
@@ -134,6 +103,7 @@ def _view(content: ReportContent, options: ReportOptions) -> dict[str, Any]:
             "gene_sets": age_tables.gene_sets(content),
             "model": facts("model", "The model, as trained", _model_facts(content.model)),
             "software": facts("software", "What this report was made with", content.software),
+            "tripod": tripod(content, options),
         },
         "figures": _figures(content, options),
         "overlap": wording.genes_shared(content, options),

@@ -29,7 +29,7 @@ _SOFTWARE = (
     "mlflow",
     "scikit-learn",
 )
-_VOCABULARY_NOTE = (
+VOCABULARY_NOTE = (
     "The genes of a stratum's vocabulary are chosen without labels on all of its cohorts, the one "
     "that is tested among them."
 )
@@ -60,12 +60,7 @@ def report_content(
     return ReportContent(
         study=study,
         generated_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        software={
-            "python": platform.python_version(),
-            **{name: version(name) for name in _SOFTWARE},
-            "seed of training": settings.model.training.seed,
-            "seed of resampling": settings.evaluation.seed,
-        },
+        software=software_facts(settings),
         sheets=sheets,
         left_out=[asdict(entry) for entry in left_out],
         qc={
@@ -87,7 +82,9 @@ def report_content(
         comparison=comparison,
         model=_model_facts(settings, adapters, backbone),
         refusals={stratum: learned[stratum]["refusals"] for stratum in data},
-        controls={stratum: _controls(store, stratum, found) for stratum, found in learned.items()},
+        controls={
+            stratum: controls_of(store, stratum, found) for stratum, found in learned.items()
+        },
         simulated=study.simulated,
         batch={stratum: found["batch"] for stratum, found in profiles.items()},
         marks={stratum: found["marks"] for stratum, found in profiles.items()},
@@ -101,8 +98,18 @@ def report_content(
     )
 
 
-def _controls(store: Store, stratum: str, learned: Mapping[str, Any]) -> dict[str, Any]:
-    """Gather what controls gave; what models were trained without is left out."""
+def software_facts(settings: Settings) -> dict[str, Any]:
+    """Give what numbers were made with: versions and seeds."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in _SOFTWARE},
+        "seed of training": settings.model.training.seed,
+        "seed of resampling": settings.evaluation.seed,
+    }
+
+
+def controls_of(store: Store, stratum: str, learned: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather what controls of a stratum gave; what models were trained without is left out."""
     place = store.place("cross_validation", f"{stratum}.controls.json")
     shuffled = read_json(place)["shuffled_labels"] if place.is_file() else None
     found = {"shuffled_labels": shuffled, "batch": learned.get("batch")}
@@ -149,10 +156,11 @@ def _model_facts(
         "tokenizer": settings.tokenizer.kind,
         "normalisation": f"{normalisation.method} (among the genes of the {normalisation.scope})",
         "harmonisation": settings.expression.harmonisation.method,
-        "transductive": [_VOCABULARY_NOTE],
+        "transductive": [VOCABULARY_NOTE],
         "head_layers": settings.model.prefix.head_layers,
         "adapter": settings.model.adapter.said,
         "ensemble": settings.model.training.ensemble,
+        "temperature": {stratum: facts.get("temperature") for stratum, facts in adapters.items()},
         "registered": {
             stratum: f"{facts['registered_model']} version {facts['version']}. "
             f"{facts['promotion']['reason']}"

@@ -261,7 +261,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         io_manager_key="json",
         description="The adapter trained on all folds, registered in MLflow: challenger, and "
         "champion unless it is shown worse than the one before, AUROC or calibration, on the same "
-        "out-of-fold samples.",
+        "out-of-fold samples. Its model card lies beside it.",
     )
     def adapter(
         context: dg.AssetExecutionContext,
@@ -279,18 +279,21 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         from genellm_dagster.evaluation.folds import make_folds
         from genellm_dagster.files import read_json
         from genellm_dagster.workflows.final_adapter import tracked_adapter
+        from genellm_dagster.workflows.model_card import tracked_card
         from genellm_dagster.workflows.sessions import pretrained_session
 
         stratum = context.partition_key
         data = stratum_samples(study, stratum, sheets, tables)
+        folds = make_folds(data.samples, sample_overlap, settings.evaluation)
         profiles = read_json(store.place("profiles", f"{stratum}.json"))
+        tracker = tracking.tracker(settings)
         facts = tracked_adapter(
-            tracking.tracker(settings),
+            tracker,
             study,
             stratum,
             pretrained_session(settings, store.of_study, backbone, tokenizer),
             data.samples,
-            make_folds(data.samples, sample_overlap, settings.evaluation).groups,
+            folds.groups,
             tokens,
             profiles["learned"],
             profiles["marks"],
@@ -300,8 +303,22 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             reporter(context, f"adapter of {stratum}"),
             store.of_study.checkpoints("adapter", stratum),
         )
+        card = tracked_card(
+            tracker,
+            study,
+            stratum,
+            facts,
+            backbone,
+            sheets,
+            data,
+            folds,
+            profiles["marks"],
+            cross_validation,
+            settings,
+            store.of_study,
+        )
         return dg.MaterializeResult(
-            value=facts,
+            value={**facts, "card": str(card)},
             metadata={
                 "trainable": facts["trainable"],
                 "share_of_backbone": facts["share"],
@@ -311,6 +328,8 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
                 "promotion": dg.MetadataValue.json(facts["promotion"]),
                 "mlflow": dg.MetadataValue.url(facts["url"]),
                 "folder": dg.MetadataValue.path(facts["folder"]),
+                "card": dg.MetadataValue.path(str(card)),
+                "open_card": dg.MetadataValue.url(card.resolve().as_uri()),
             },
         )
 

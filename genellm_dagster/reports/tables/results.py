@@ -40,7 +40,7 @@ from genellm_dagster.reports.tables.cells import (
 _WITHIN = "auroc_within_cohorts"
 _THRESHOLD = 0.5  # of a report that does not say its own
 # Key, head, meaning, digits; the order in which a clinician asks.
-_MEASURES: Sequence[tuple[str, str, str, int]] = (
+MEASURES: Sequence[tuple[str, str, str, int]] = (
     ("auroc", "AUROC", "Chance that a case scores above a control; 0.5 is a coin", 3),
     (_WITHIN, "Within cohorts", "Mean AUROC inside each cohort, free of their offsets", 3),
     ("pooled_auroc", "Pooled", "AUROC of the cohorts, pooled by random effects", 3),
@@ -68,10 +68,10 @@ def performance(content: ReportContent, stratum: str) -> Table:
     models = report["models"]
     order = in_order(models, {name: number_of(part.get("auroc")) for name, part in models.items()})
     values = {
-        name: {key: _with_interval(report, name, key) for key, *_ in _MEASURES} for name in order
+        name: {key: _with_interval(report, name, key) for key, *_ in MEASURES} for name in order
     }
     present = [
-        m for m in _MEASURES if any(number_of(part[m[0]]) is not None for part in values.values())
+        m for m in MEASURES if any(number_of(part[m[0]]) is not None for part in values.values())
     ]
     tests = paired_tests(content, stratum)
     columns = [Column("Model")]

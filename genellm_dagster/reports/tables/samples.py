@@ -44,7 +44,7 @@ def samples(content: ReportContent) -> Table:
                     whole(len(used) - cases),
                     whole(entered),
                     words(became),
-                    words(_why_not(part, content.qc.get((str(stratum), cohort), {}))),
+                    words(why_not(part, content.qc.get((str(stratum), cohort), {}))),
                 ]
             )
     return Table(
@@ -70,7 +70,8 @@ def _entered(content: ReportContent, stratum: str | None, cohort: str) -> int:
     return 0 if frame is None else int(frame.loc[frame["cohort"] == cohort, "gsm"].nunique())
 
 
-def _why_not(part: pd.DataFrame, qc: Mapping[str, Any]) -> str:
+def why_not(part: pd.DataFrame, qc: Mapping[str, Any]) -> str:
+    """Count the reasons why samples of one cohort and stratum were not used."""
     reasons = part.loc[~part["used"].astype(bool), "why_not"].fillna("").tolist()
     reasons += [f"quality control: {row['reasons']}" for row in qc.get("samples_left_out") or []]
     counted = pd.Series([reason or "no reason given" for reason in reasons]).value_counts()

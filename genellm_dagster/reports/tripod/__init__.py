@@ -1,0 +1,1 @@
+"""The points of TRIPOD+AI and what a run says to each; nothing here measures anything."""
