@@ -13,7 +13,7 @@ from genellm_dagster.workflows.explanation import (
     planted_genes,
     planted_in_common,
 )
-from genellm_dagster_tests.finished import CELLS, CHILDREN, Finished
+from genellm_dagster_tests.finished import ADULTS, CELLS, CHILDREN, Finished
 
 STRATA = pytest.mark.parametrize("stratum", CELLS)
 
