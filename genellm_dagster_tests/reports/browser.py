@@ -79,10 +79,10 @@ class Browser:
     def open(
         self, page: Path, width: int = 1280, height: int = 1200, scheme: str = "light"
     ) -> None:
-        """Open a page in a window of this size, for a reader who likes it light or dark."""
+        """Open a page in a window of this width, for a reader who likes it light or dark."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=False,
+            width=width, height=1000, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
         self.media("screen", scheme)
         self.events.clear()
