@@ -76,9 +76,7 @@ class Browser:
                 return dict(found["result"])
             self.events.append(found)
 
-    def open(
-        self, page: Path, width: int = 1280, height: int = 1200, scheme: str = "light"
-    ) -> None:
+    def open(self, page: Path, width: int = 1280, scheme: str = "light") -> None:
         """Open a page in a window of this width, for a reader who likes it light or dark."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -102,23 +100,17 @@ class Browser:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def press(self, key: str, shift: bool = False) -> None:
+    def press(self, key: str) -> None:
         """Press a key as a hand does."""
         code, text = _KEYS[key]
         facts = {
             "key": key,
             "code": "Space" if key == " " else key,
             "windowsVirtualKeyCode": code,
-            "modifiers": 8 if shift else 0,
         }
         down = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
         self.call("Input.dispatchKeyEvent", **down, **facts)
         self.call("Input.dispatchKeyEvent", type="keyUp", **facts)
-
-    def picture(self, path: Path, whole: bool = True) -> None:
-        """Write what is seen as a PNG, down to the end of the page where the whole is wanted."""
-        found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(found["data"]))
 
     def printed(self) -> bytes:
         """Print the page and return the PDF."""

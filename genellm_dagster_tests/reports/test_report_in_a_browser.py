@@ -154,12 +154,15 @@ def test_everything_that_a_key_reaches_shows_it_and_nothing_is_a_trap(
     assert browser.run("document.querySelectorAll('[data-reached]').length") == reach
 
 
-def test_paper_shows_whole_tables_and_what_is_folded_away(browser: Browser, page: Path) -> None:
-    browser.open(page)
+def test_paper_shows_whole_tables_and_what_is_folded_away(
+    browser: Browser, finished: Finished
+) -> None:
+    path = finished.study_folder / "report.html"
+    browser.open(path)
     pdf = browser.printed()
     assert pdf.startswith(b"%PDF-")
     # A sheet of A4 less its margins, at 96 dots an inch.
-    browser.open(page, width=718)
+    browser.open(path, width=718)
     browser.media("print")
     browser.run("window.dispatchEvent(new Event('beforeprint')), 0")
     assert browser.run("[...document.querySelectorAll('main details')].every((one) => one.open)")
@@ -168,5 +171,11 @@ def test_paper_shows_whole_tables_and_what_is_folded_away(browser: Browser, page
       .filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
       .map((one) => one.caption.innerText)""")
     assert cut == []
+    # A word that is broken letter by letter makes its cell many times as high as a line.
+    towers = browser.run("""[...document.querySelectorAll("td, th")].filter((one) => {
+      const box = one.getBoundingClientRect();
+      return box.width < 40 && one.innerText.length > 4 && box.height > 12 * box.width;
+    }).map((one) => one.innerText)""")
+    assert towers == []
     browser.run("window.dispatchEvent(new Event('afterprint')), 0")
     assert browser.run("[...document.querySelectorAll('main details')].some((one) => !one.open)")
