@@ -10,6 +10,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TEST_WORKERS ?= 2
 COVERAGE_AT_LEAST ?= 85
+# Rules of accessibility for the tests of the report (Deque, MPL-2.0); not part of the package.
+AXE := axe-core@4.14.1
+AXE_SHA256 := 29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
+AXE_FILE := .axe/node_modules/axe-core/axe.min.js
 
 # More threads than cores make small matrices slower, not faster; the tests run several workers.
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -18,7 +22,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DO_NOT_TRACK ?= 1
 export GX_ANALYTICS_ENABLED ?= false
 
-.PHONY: help install demo test lint format bench ui clean clean-store
+.PHONY: help install demo test lint format bench axe ui clean clean-store
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +45,13 @@ demo: $(INSTALLED) ## Run the whole pipeline on the built-in simulated study
 test: export OMP_NUM_THREADS := 1
 test: $(INSTALLED) ## Run the tests and measure their coverage
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --cov --cov-report=term --cov-fail-under=$(COVERAGE_AT_LEAST)
+
+axe: $(AXE_FILE) ## Fetch axe-core, with which the tests check the report (needs npm and the network)
+
+$(AXE_FILE): Makefile
+	npm install --prefix .axe --no-save --no-audit --no-fund --ignore-scripts --silent $(AXE)
+	echo "$(AXE_SHA256)  $@" | sha256sum --check --quiet
+	@touch $@
 
 lint: $(INSTALLED) ## Check style, format and types
 	$(BIN)/ruff check .

@@ -134,6 +134,7 @@ def said(comparison: Mapping[str, Any], significance: float) -> list[str]:
         *_along_age_said(comparison, significance),
         *_cells_said(comparison),
         *_rankings_said(comparison, significance),
+        *_planted_said(comparison),
     ]
     return [f"{one[:1].upper()}{one[1:]}" for one in sentences]
 
@@ -244,6 +245,33 @@ def _rankings_said(comparison: Mapping[str, Any], significance: float) -> Iterat
             f"{interval(ranked, 2)}, {decimal(ranked.get('expected'), 2)} expected, "
             f"P {_equals(p)})."
         )
+
+
+_RANKED = {
+    "by_size": "by the size of attributions",
+    "by_separation": "by how far genes move cases and controls apart",
+}
+
+
+def _planted_said(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """Whether signatures overlap where a simulation planted the same genes, and only there."""
+    planted = (comparison.get("signatures") or {}).get("planted") or {}
+    for way, pairs in planted.items():
+        for pair in pairs:
+            first, second = (label_words(str(name)) for name in pair["strata"])
+            if pair["recovered"] is None:
+                yield (
+                    f"SIMULATED: what {first} and {second} were planted in common cannot be looked "
+                    f"for {_RANKED[way]}: {pair['reason']}."
+                )
+                continue
+            verdict = "recovered" if pair["recovered"] else "not recovered"
+            yield (
+                f"SIMULATED: among {pair['k']} planted genes of each that both models were given, "
+                f"{first} and {second} have {pair['planted_in_common']} in common. As many first "
+                f"genes {_RANKED[way]} share {pair['overlap']} ({decimal(pair['expected'], 1)} by "
+                f"chance, P {_equals(pair['p_at_least'])}): what was planted is {verdict}."
+            )
 
 
 def _measures(section: str, tree: Mapping[str, Any], alone: str = "") -> Iterator[Measure]:

@@ -22,7 +22,7 @@ from genellm_dagster.genellm.session import Session
 from genellm_dagster.interpretation.additive import Additive, additive_attributions
 from genellm_dagster.interpretation.agreement import own_agreement, rank_agreement
 from genellm_dagster.interpretation.attribution import Attributions, attribute, token_values
-from genellm_dagster.interpretation.planted import planted_recovery
+from genellm_dagster.interpretation.planted import planted_overlap, planted_recovery
 from genellm_dagster.interpretation.sampling import draw_balanced
 from genellm_dagster.interpretation.signature import (
     SIGNATURE_COLUMNS,
@@ -166,6 +166,30 @@ def planted_genes(study: Study, stratum: str) -> list[str] | None:
         return None
     strata = read_json(truth)["strata"]
     return [one["gene"] for one in strata[stratum]["planted"]] if stratum in strata else None
+
+
+def planted_in_common(
+    study: Study, signatures: Mapping[str, pd.DataFrame]
+) -> dict[str, list[dict[str, Any]]] | None:
+    """Say whether the signatures of strata overlap where their planted genes do.
+
+    Args:
+        study: The study.
+        signatures: Stratum to its signature.
+
+    Returns:
+        What :func:`genellm_dagster.interpretation.planted.planted_overlap` gives, with genes ranked
+        ``by_size`` of their attributions and ``by_separation`` of cases and controls; none for a
+        real study, for one stratum, or where the truth was not kept.
+    """
+    planted = {stratum: planted_genes(study, stratum) for stratum in signatures}
+    known = {stratum: genes for stratum, genes in planted.items() if genes is not None}
+    if len(known) < max(2, len(signatures)):
+        return None
+    return {
+        "by_size": planted_overlap(signatures, known, by="mean_abs"),
+        "by_separation": planted_overlap(signatures, known, by="separation"),
+    }
 
 
 def _logistic(

@@ -5,6 +5,7 @@ Nothing here was measured: names of cohorts are invented, scores are drawn at ra
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ STRENGTH = {
     "genellm_random_backbone": (2.5, 1.6),
     "genellm_shuffled_labels": (0.0, 0.0),
 }
+HOSTILE = '<script>alert(1)</script> & "$x$" <!-- -->'
 GENES = ["CD177", "MMP8", "CYSTM1", "PLAC8", "S100A12", "OLFM4", "LCN2", "HP", "BPI", "ARG1"]
 GENES += ["FCMR", "HLA-DPB1", "CD3D", "IL7R", "LEF1", "CCR7", "GNLY", "KLRB1", "TGFBI", "MTCH1"]
 
@@ -474,4 +476,34 @@ def made_up_content(
             )
             for stratum in strata
         },
+    )
+
+
+def hostile_content(text: str = HOSTILE) -> ReportContent:
+    """Make a content in which every text that comes from a file is hostile."""
+    content = made_up_content(title=text, strata=("adult",))
+    embedding = {name: frame.copy() for name, frame in content.embeddings.items()}
+    signature = {name: frame.copy() for name, frame in content.signatures.items()}
+    predictions = {name: frame.copy() for name, frame in content.predictions.items()}
+    sheets = {name: frame.copy() for name, frame in content.sheets.items()}
+    for name in embedding:
+        embedding[name]["label"] = text
+        embedding[name]["gsm"] = text
+        signature[name].loc[0, "gene"] = text
+        predictions[name]["cohort"] = text
+    for frame in sheets.values():
+        frame.loc[~frame["used"], "why_not"] = text
+    return replace(
+        content,
+        embeddings=embedding,
+        signatures=signature,
+        predictions=predictions,
+        sheets=sheets,
+        software={text: text},
+        model={"backbone": text, "transductive": [text]},
+        refusals={"adult": {text: text}},
+        left_out=[{"cohort": text, "stratum": "adult", "n": 1, "cases": 1, "reason": text}],
+        qc={("adult", text): {text: text}},
+        age_comparison={"note": text, text: text},
+        generated_at=text,
     )

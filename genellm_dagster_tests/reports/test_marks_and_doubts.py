@@ -138,13 +138,18 @@ def test_sex_that_was_not_compared_is_absent_and_not_zero(content: ReportContent
     assert [c.text for c in row[2:]] == ["50", "0", "46", "20 / 30", "0 / 50", "XIST, UTY"]
 
 
-def test_facts_that_one_cohort_lacks_are_dashes(content: ReportContent) -> None:
+def test_quality_control_has_a_row_a_fact_and_dashes_where_a_cohort_lacks_it(
+    content: ReportContent,
+) -> None:
     table = quality.quality(with_qc(content, saturation={"samples": 3}, warnings=["A doubt."]))
     assert table is not None
-    heads = [column.name for column in table.columns]
-    assert "Warnings" not in heads
-    values = [row[heads.index("Saturation, samples")].text for row in table.rows]
-    assert values == ["3", "–", "–", "–"]
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert "Warnings" not in rows
+    assert rows["Saturation, samples"] == ["3", "–", "–", "–"]
+    assert rows["Genes"] == ["2\u202f000"] * 4
+    assert [column.name for column in table.columns[1:]] == [
+        f"{cohort}, {stratum.capitalize()}" for stratum, cohort in content.qc
+    ]
 
 
 def test_data_docs_are_named_and_not_linked(content: ReportContent) -> None:

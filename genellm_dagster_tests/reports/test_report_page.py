@@ -15,9 +15,8 @@ from genellm_dagster.errors import GeneLLMError
 from genellm_dagster.reports.content import ReportContent
 from genellm_dagster.reports.html import render_report, write_report
 from genellm_dagster.reports.options import ReportOptions
-from genellm_dagster_tests.reports.fixtures import made_up_content
+from genellm_dagster_tests.reports.fixtures import hostile_content, made_up_content
 
-HOSTILE = '<script>alert(1)</script> & "$x$" <!-- -->'
 VOID = {"meta", "link", "input", "br", "hr", "img", "use", "path"}
 
 
@@ -164,33 +163,7 @@ def test_real_studies_never_say_simulated(html: str) -> None:
 
 
 def test_what_comes_from_files_is_shown_and_not_run() -> None:
-    content = made_up_content(title=HOSTILE, strata=("adult",))
-    embedding = {name: frame.copy() for name, frame in content.embeddings.items()}
-    signature = {name: frame.copy() for name, frame in content.signatures.items()}
-    predictions = {name: frame.copy() for name, frame in content.predictions.items()}
-    sheets = {name: frame.copy() for name, frame in content.sheets.items()}
-    for name in embedding:
-        embedding[name]["label"] = HOSTILE
-        embedding[name]["gsm"] = HOSTILE
-        signature[name].loc[0, "gene"] = HOSTILE
-        predictions[name]["cohort"] = HOSTILE
-    for frame in sheets.values():
-        frame.loc[~frame["used"], "why_not"] = HOSTILE
-    content = replace(
-        content,
-        embeddings=embedding,
-        signatures=signature,
-        predictions=predictions,
-        sheets=sheets,
-        software={HOSTILE: HOSTILE},
-        model={"backbone": HOSTILE, "transductive": [HOSTILE]},
-        refusals={"adult": {HOSTILE: HOSTILE}},
-        left_out=[{"cohort": HOSTILE, "stratum": "adult", "n": 1, "cases": 1, "reason": HOSTILE}],
-        qc={("adult", HOSTILE): {HOSTILE: HOSTILE}},
-        age_comparison={"note": HOSTILE, HOSTILE: HOSTILE},
-        generated_at=HOSTILE,
-    )
-    html = render_report(content)
+    html = render_report(hostile_content())
     page = Page(html)
     assert page.open == []
     assert len(page.all("script")) == 1

@@ -285,3 +285,25 @@ def test_words_of_the_age_question_change_with_its_numbers(content: ReportConten
 
 def test_a_comparison_without_the_parts_says_nothing_of_them() -> None:
     assert age.said({}, 0.05) == []
+
+
+def test_what_was_planted_in_common_is_said_to_be_recovered_or_not() -> None:
+    pair = {
+        "strata": ["pediatric", "adult"],
+        "k": 12,
+        "planted_in_common": 0,
+        "overlap": 1,
+        "expected": 1.4,
+        "p_at_least": 0.8,
+        "recovered": True,
+    }
+    nothing = {"strata": ["pediatric", "adult"], "recovered": None, "reason": "none was given"}
+    planted = {"by_size": [pair], "by_separation": [{**pair, "recovered": False}, nothing]}
+    lines = age.said({"signatures": {"planted": planted}}, 0.05)
+    assert lines[0] == (
+        "SIMULATED: among 12 planted genes of each that both models were given, pediatric and "
+        "adult have 0 in common. As many first genes by the size of attributions share 1 (1.4 by "
+        "chance, P = 0.80): what was planted is recovered."
+    )
+    assert lines[1].endswith("what was planted is not recovered.")
+    assert lines[2].endswith("by how far genes move cases and controls apart: none was given.")

@@ -7,8 +7,13 @@ import pytest
 
 from genellm_dagster.files import read_json
 from genellm_dagster.simulation.study import TRUTH_FILE
-from genellm_dagster.workflows.explanation import LOGISTIC, SAMPLE_COLUMNS, planted_genes
-from genellm_dagster_tests.finished import CELLS, CHILDREN, Finished
+from genellm_dagster.workflows.explanation import (
+    LOGISTIC,
+    SAMPLE_COLUMNS,
+    planted_genes,
+    planted_in_common,
+)
+from genellm_dagster_tests.finished import ADULTS, CELLS, CHILDREN, Finished
 
 STRATA = pytest.mark.parametrize("stratum", CELLS)
 
@@ -95,3 +100,40 @@ def test_a_real_study_has_no_planted_genes(finished: Finished) -> None:
     assert planted_genes(study.model_copy(update={"simulated": False}), CHILDREN) is None
     elsewhere = study.model_copy(update={"geo_root": "file:///nowhere/geo"})
     assert planted_genes(elsewhere, CHILDREN) is None
+
+
+def test_the_comparison_of_strata_knows_what_was_planted_in_common(finished: Finished) -> None:
+    truth = read_json(finished.study_file.parent / TRUTH_FILE)["strata"]
+    genes = {
+        stratum: set(finished.table("gene_attributions", f"{stratum}.signature")["gene"])
+        for stratum in CELLS
+    }
+    common = genes[CHILDREN] & genes[ADULTS]
+    sides = [{one["gene"] for one in truth[stratum]["planted"]} & common for stratum in CELLS]
+    planted = finished.json("age_comparison")["signatures"]["planted"]
+    assert set(planted) == {"by_size", "by_separation"}
+    for (found,) in planted.values():
+        assert found["strata"] == list(CELLS)
+        assert found["genes"] == len(common)
+        assert found["planted_in_common"] == len(sides[0] & sides[1])
+        assert found["k"] == min(map(len, sides))
+        assert isinstance(found["recovered"], bool)
+
+
+def test_signatures_of_the_planted_genes_alone_are_recovered(finished: Finished) -> None:
+    study = finished.study()
+    signatures = {}
+    for stratum in CELLS:
+        signature = finished.table("gene_attributions", f"{stratum}.signature")
+        planted = signature["gene"].isin(planted_genes(study, stratum)).astype(float)
+        signatures[stratum] = signature.assign(mean_abs=planted, separation=1 - planted)
+    found = planted_in_common(study, signatures)
+    assert found["by_size"][0]["recovered"] is True
+    assert found["by_size"][0]["overlap"] == found["by_size"][0]["planted_in_common"]
+
+
+def test_a_real_study_or_one_stratum_has_nothing_planted_in_common(finished: Finished) -> None:
+    study = finished.study()
+    tables = {one: finished.table("gene_attributions", f"{one}.signature") for one in CELLS}
+    assert planted_in_common(study, {CHILDREN: tables[CHILDREN]}) is None
+    assert planted_in_common(study.model_copy(update={"simulated": False}), tables) is None

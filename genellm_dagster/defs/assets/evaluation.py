@@ -252,6 +252,7 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
         from genellm_dagster.expression.composition import scores_of_cells
         from genellm_dagster.expression.gene_lists import read_gene_sets
         from genellm_dagster.files import read_json, read_parquet
+        from genellm_dagster.workflows.explanation import planted_in_common
         from genellm_dagster.workflows.profiles import profiles_of
 
         data = samples_of_strata(study, cross_validation, sheets, tables)
@@ -287,6 +288,15 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             transfer_missing=transfer["missing"],
             transfer_about=transfer["about"],
         )
+        planted = planted_in_common(
+            study,
+            {
+                name: read_parquet(store.place("gene_attributions", f"{name}.signature.parquet"))
+                for name in data
+            },
+        )
+        if planted is not None:
+            comparison["signatures"]["planted"] = planted
         return dg.MaterializeResult(
             value=comparison,
             metadata={

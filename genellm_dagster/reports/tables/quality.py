@@ -24,7 +24,7 @@ _COUNTED: Mapping[str, tuple[str, str]] = {
 
 
 def quality(content: ReportContent) -> Table | None:
-    """Lay out the quality control of each cohort and stratum: every plain fact of its summary."""
+    """Lay out every plain fact of the quality control, a column a cohort and stratum."""
     cells = {
         cell: plain({key: value for key, value in summary.items() if key not in _ELSEWHERE})
         for cell, summary in content.qc.items()
@@ -32,15 +32,12 @@ def quality(content: ReportContent) -> Table | None:
     heads = list(dict.fromkeys(name for known in cells.values() for name in known))
     if not heads:
         return None
-    rows = []
-    for (stratum, cohort), known in cells.items():
-        row = [words(cohort), words(stratum_name(stratum))]
-        rows.append(row + [fact(known.get(head)) for head in heads])
-    columns = [Column("Cohort"), Column("Stratum")]
-    for head in heads:
-        values = [known[head] for known in cells.values() if head in known]
-        numeric = all(value is None or number_of(value) is not None for value in values)
-        columns.append(Column(head, numeric=numeric))
+    # A row a fact: there are many more facts than cohorts, and paper is narrow.
+    rows = [[words(head), *(fact(known.get(head)) for known in cells.values())] for head in heads]
+    columns = [
+        Column("Fact"),
+        *(Column(f"{cohort}, {stratum_name(stratum)}", numeric=True) for stratum, cohort in cells),
+    ]
     return Table("quality", "Quality control of the expression tables", columns, rows)
 
 
