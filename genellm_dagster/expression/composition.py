@@ -94,6 +94,8 @@ def _enough(held: np.ndarray, in_table: int, known: int, options: CompositionOpt
 def scores_of_cells(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Put the scores of several cohorts below one another.
 
+    A sample that two series share is the same array in both, and stands there once.
+
     Args:
         tables: As :func:`blood_composition` gives them.
 
@@ -106,7 +108,10 @@ def scores_of_cells(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
         )
         for table in tables
     ]
-    return pd.concat(parts) if parts else pd.DataFrame(index=pd.Index([], name="gsm"))
+    if not parts:
+        return pd.DataFrame(index=pd.Index([], name="gsm"))
+    together = pd.concat(parts).astype("float64")
+    return together[~together.index.duplicated()]
 
 
 def marker_coherence(

@@ -18,7 +18,6 @@ from genellm_dagster.baselines.options import CohortOnlyOptions
 from genellm_dagster.baselines.signatures import Refused
 from genellm_dagster.baselines.splits import persons_of
 from genellm_dagster.evaluation.intervals import Interval, auroc_interval, percentile_interval
-from genellm_dagster.expression.cell_markers import COVERAGE
 
 _READ = (
     "Cohorts are told apart on persons held out of folds that hold every cohort, cases and "
@@ -27,26 +26,6 @@ _READ = (
     "label is what a model that knows batch and nothing else could reach if people, not cohorts, "
     "were held out."
 )
-
-
-def cell_scores(tables: Mapping[tuple[str, str], pd.DataFrame], stratum: str) -> pd.DataFrame:
-    """Put the blood-cell scores of a stratum together.
-
-    Args:
-        tables: (stratum, cohort) to its table of the asset ``blood_composition``.
-        stratum: The stratum.
-
-    Returns:
-        gsm x kinds of cells, NaN where a kind cannot be told.
-    """
-    own = [table for (name, _), table in tables.items() if name == stratum]
-    together = pd.concat(own, ignore_index=True).set_index("gsm")
-    kinds = [
-        name
-        for name in together.columns
-        if name != "why_not" and not str(name).startswith(COVERAGE)
-    ]
-    return together[kinds].astype("float64")
 
 
 def batch_results(

@@ -176,7 +176,7 @@ def test_second_run_encodes_nothing_again(finished: Finished) -> None:
         )
     (event,) = result.asset_materializations_for_node("demo__prefix_states")
     encoded = event.metadata["encoded"].value
-    assert set(encoded) == {"pretrained", "random"}
+    assert set(encoded) == {"pretrained", "random", "shuffled_genes"}
     for report in encoded.values():
         assert report["profiles"] > 10
         assert report["encoded"] == 0

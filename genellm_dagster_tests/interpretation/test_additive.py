@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genellm_dagster.baselines.classical import Training, classifiers
+from genellm_dagster.baselines.classical import Training
+from genellm_dagster.baselines.kinds import classifiers
 from genellm_dagster.baselines.options import BaselineOptions
 from genellm_dagster.errors import EvaluationError
 from genellm_dagster.interpretation.additive import additive_attributions
@@ -87,7 +88,7 @@ def test_the_projects_logistic_regression_is_explained_without_remainder() -> No
     names = np.array([f"P{row}" for row in range(60)], dtype=object)
     cohorts = np.array(["GSE1", "GSE2"] * 30, dtype=object)
     training = Training(profiles.to_numpy(), case, cohorts, names)
-    fitted = classifiers(options)["logistic_regression"](training, options, 1)
+    fitted = classifiers(options)["logistic_regression"].fit(training, options, 1)
     found = additive_attributions(fitted.predict, profiles.iloc[:10], profiles.iloc[10:30])
     assert found.missed.max() < 1e-7
     assert found.values.abs().mean().idxmax() == "G4"

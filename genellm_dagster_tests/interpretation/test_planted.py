@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import hypergeom
 
-from genellm_dagster.baselines.classical import Training, classifiers
+from genellm_dagster.baselines.classical import Training
+from genellm_dagster.baselines.kinds import classifiers
 from genellm_dagster.baselines.options import BaselineOptions
 from genellm_dagster.errors import EvaluationError
 from genellm_dagster.interpretation.additive import additive_attributions
@@ -56,7 +57,7 @@ def signature_of(planted: list[str], seed: int) -> pd.DataFrame:
     cohorts = np.array(["GSE1", "GSE2"], dtype=object)[(np.arange(n) // 2) % 2]
     options = BaselineOptions()
     training = Training(profiles.to_numpy(), case, cohorts, profiles.index.to_numpy(dtype=object))
-    fitted = classifiers(options)["logistic_regression"](training, options, 1)
+    fitted = classifiers(options)["logistic_regression"].fit(training, options, 1)
     found = additive_attributions(fitted.predict, profiles.iloc[:24], profiles.iloc[24:36])
     everyone = Everyone(profiles, cohorts, case)
     return gene_signature(found.values, profiles.iloc[:24], everyone, OPTIONS, 1)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from genellm_dagster.baselines.batch import label_by_cohort, resampled
 from genellm_dagster.baselines.options import CohortOnlyOptions
-from genellm_dagster.workflows.confounders import batch_results, cell_scores
+from genellm_dagster.expression.composition import scores_of_cells
+from genellm_dagster.workflows.confounders import batch_results
 from genellm_dagster_tests.finished import CELLS, CHILDREN, Finished
 
 OPTIONS = CohortOnlyOptions(bootstraps=50)
@@ -120,16 +121,13 @@ def test_resamples_hold_whole_persons_of_every_group(seed: int, samples: int) ->
 
 
 def test_cell_scores_of_a_stratum_are_numbers_by_sample(finished: Finished) -> None:
-    tables = {
-        (stratum, cohort): finished.table("blood_composition", stratum, cohort)
-        for stratum, cohorts in CELLS.items()
-        for cohort in cohorts
-    }
-    found = cell_scores(tables, CHILDREN)
+    tables = [finished.table("blood_composition", CHILDREN, cohort) for cohort in CELLS[CHILDREN]]
+    # The first sample of one series is part of the other, too.
+    shared = pd.concat([tables[1], tables[0].head(1)], ignore_index=True)
+    found = scores_of_cells([tables[0], shared])
     assert {"neutrophils", "lymphocytes"} <= set(found.columns)
     assert (found.dtypes == np.float64).all()
-    own = [tables[CHILDREN, cohort]["gsm"] for cohort in CELLS[CHILDREN]]
-    assert found.index.tolist() == pd.concat(own).tolist()
+    assert found.index.tolist() == pd.concat([table["gsm"] for table in tables]).tolist()
 
 
 @pytest.mark.parametrize("stratum", CELLS)

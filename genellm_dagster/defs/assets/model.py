@@ -197,8 +197,9 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         from genellm_dagster.baselines.run import baseline_predictions as run_baselines
         from genellm_dagster.evaluation.folds import make_folds
+        from genellm_dagster.expression.composition import scores_of_cells
         from genellm_dagster.files import write_json
-        from genellm_dagster.workflows.confounders import batch_results, cell_scores
+        from genellm_dagster.workflows.confounders import batch_results
         from genellm_dagster.workflows.profiles import profiles_of
         from genellm_dagster.workflows.scales import scales_of
 
@@ -214,7 +215,9 @@ def build(parts: StudyPartitions) -> list[dg.AssetsDefinition]:
             settings.evaluation.seed,
             scales=scales_of(store.of_study, data.tables),
             groups=folds.groups,
-            composition=cell_scores(composition, stratum),
+            composition=scores_of_cells(
+                table for (name, _), table in composition.items() if name == stratum
+            ),
         )
         batch = batch_results(
             profiles_of(profiles),
