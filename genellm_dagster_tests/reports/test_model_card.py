@@ -11,8 +11,8 @@ import pytest
 
 from genellm_dagster.errors import GeneLLMError
 from genellm_dagster.reports.model_card import ModelCard, render_model_card, write_model_card
-from genellm_dagster_tests.reports.fixtures import made_up_content
-from genellm_dagster_tests.reports.test_report_page import HOSTILE, Page
+from genellm_dagster_tests.reports.fixtures import HOSTILE, made_up_content
+from genellm_dagster_tests.reports.test_report_page import Page
 
 ADAPTER: dict[str, Any] = {
     "registered_model": "made_up-adult",
