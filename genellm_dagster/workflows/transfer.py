@@ -40,6 +40,7 @@ from genellm_dagster.workflows.stratum import StratumSamples
 COLUMNS = [LEVEL, TRAINED, TESTED, *PREDICTION_COLUMNS]
 LOGISTIC = "logistic_regression"
 ALL_OTHERS = "all other strata"
+_NUMBERS = {"case": "int64", "score": "float64", "uncertainty": "float64"}
 
 Progress = Callable[[int, int], None]
 
@@ -62,7 +63,10 @@ class Transfer:
     def table(self) -> pd.DataFrame:
         """All predictions below one another."""
         if not self.tables:
-            return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
+            # Of the same types as one with rows.
+            return pd.DataFrame(
+                {name: pd.Series(dtype=_NUMBERS.get(name, "object")) for name in COLUMNS}
+            )
         return pd.concat(self.tables, ignore_index=True)[COLUMNS]
 
     def add(self, level: str, trained: str, tested: pd.Series, found: pd.DataFrame) -> None:

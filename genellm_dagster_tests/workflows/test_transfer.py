@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pandas as pd
 import pytest
 
 from genellm_dagster.baselines.options import BaselineOptions
+from genellm_dagster.defs.checks import structure
 from genellm_dagster.workflows.stratum import StratumSamples
-from genellm_dagster.workflows.transfer import only_logistic, transfer_between
+from genellm_dagster.workflows.transfer import (
+    COLUMNS,
+    Transfer,
+    only_logistic,
+    transfer_between,
+)
 from genellm_dagster_tests.finished import ADULTS, CELLS, CHILDREN, Finished
 
 
@@ -124,3 +131,11 @@ def test_only_logistic_regression_is_fitted_many_times() -> None:
     options = only_logistic(BaselineOptions())
     assert options.logistic_regression is not None
     assert (options.gradient_boosting, options.single_gene, options.signatures) == (None, None, ())
+
+
+def test_no_transfer_at_all_is_a_table_of_the_same_types():
+    """As of strata that share too few genes; the asset is still checked, and sound."""
+    empty = Transfer().table
+    assert empty.columns.tolist() == COLUMNS
+    found = structure(dg.AssetKey("stratum_transfer"), empty, "stratum_transfer")
+    assert found.passed, found.description
